@@ -1,0 +1,88 @@
+//! What verification costs beside the signature check that it cannot do without.
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use ed25519_dalek::{Signer, SigningKey};
+use openclaw_edge::config::checked::{Envelope, Mode, NodeKey, OnFailure, Verify};
+use openclaw_edge::ids::{NodeId, TenantId};
+use openclaw_edge::signatures::{Canonicaliser, Context, KeyRegistry, Scratch, sign, verify};
+use std::hint::black_box;
+
+/// Memory messages of about this many bytes, with an object inside as real ones have.
+const SIZES: [usize; 3] = [256, 1024, 16 * 1024];
+
+fn message(size: usize) -> Vec<u8> {
+    let mut notes = String::new();
+    while notes.len() + 200 < size {
+        notes.push_str(r#"{"at":1739123456,"text":"Prefers short answers, in German.","tags":["style","de"],"score":0.75},"#);
+    }
+    let notes = notes.trim_end_matches(',');
+    format!(
+        r#"{{"type":"memory","scope":"mesh","key":"user.preferences","value":{{"shortAnswers":true,"notes":[{notes}]}},"nodeId":"ceo","ts":1739123456}}"#
+    )
+    .into_bytes()
+}
+
+fn spread(text: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(text);
+    text.replace(",\"", ",\n    \"").replace("\":", "\": ").into_bytes()
+}
+
+fn signatures(c: &mut Criterion) {
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let tenant = TenantId::parse("acme").expect("is a tenant's name");
+    let node = NodeId::parse("ceo").expect("is a node's name");
+    let registered = NodeKey { tenant: tenant.clone(), node, key: key.verifying_key() };
+    let keys = KeyRegistry::build([&registered]).expect("the key is sound");
+    let policy = Verify {
+        mode: Mode::Required,
+        on_failure: OnFailure::Reject,
+        envelope: Envelope::None,
+        freshness: None,
+    };
+    let context =
+        Context { policy: &policy, tenant: &tenant, keys: &keys, query: None, now_unix: 0.0 };
+
+    for size in SIZES {
+        let body = sign::sign(&message(size), &key).expect("the message can be signed");
+        let pretty = spread(&body);
+        let text = sign::canonical_text(&body).expect("the message has a canonical text");
+        let signature = key.sign(&text);
+        let public = key.verifying_key();
+        let mut group = c.benchmark_group(format!("signatures/{size}"));
+        group.throughput(Throughput::Bytes(body.len() as u64));
+
+        group.bench_function("verify_strict_alone", |b| {
+            b.iter(|| public.verify_strict(black_box(&text), black_box(&signature)));
+        });
+        let mut reader = Canonicaliser::default();
+        for (name, body) in [("canonicalise", &body), ("canonicalise_spread", &pretty)] {
+            group.bench_function(name, |b| {
+                b.iter(|| reader.read(black_box(body)).map(|document| document.len()));
+            });
+        }
+        let mut scratch = Scratch::default();
+        group.bench_function("whole", |b| {
+            b.iter(|| verify(black_box(&body), &context, &mut scratch));
+        });
+        group.finish();
+    }
+
+    batches(c, &key, &context);
+}
+
+fn batches(c: &mut Criterion, key: &SigningKey, context: &Context<'_>) {
+    let one = String::from_utf8(message(256)).expect("is text");
+    let array = format!("[{}]", [one.as_str(); 16].join(","));
+    let body = sign::sign(array.as_bytes(), key).expect("the messages can be signed");
+    let mut scratch = Scratch::default();
+    c.bench_function("signatures/batch_of_16", |b| {
+        b.iter_batched(
+            || body.clone(),
+            |body| verify(black_box(&body), context, &mut scratch),
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+criterion_group!(benches, signatures);
+criterion_main!(benches);

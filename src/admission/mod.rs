@@ -1,0 +1,277 @@
+//! The recipe: one function that walks a request's head through every gate, in the one order that
+//! compiles. Each step takes what the step before it proved.
+//!
+//! No socket, no clock, no metric and no server framework is known here.
+
+pub mod policy;
+pub mod rejection;
+pub mod route;
+
+pub use policy::{GatewayEntry, Policy, RouteEntry};
+pub use rejection::{Answer, Rejection};
+
+use crate::config::checked::{Access, Target};
+use crate::identity::address;
+use crate::identity::caller::{Carrier, CallerFault, Credential, Tenant};
+use crate::identity::path::{self, CleanPath};
+use crate::limits::{Decision, RuleSet, Subject, Tick};
+use http::{HeaderMap, Method};
+use route::{Found, Params};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A request's head, borrowed from whatever holds it.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// The socket's other end.
+    pub peer: IpAddr,
+    /// Method.
+    pub method: &'a Method,
+    /// Host as the client named it; empty without one.
+    pub host: &'a str,
+    /// Path without query, as it came.
+    pub path: &'a str,
+    /// All fields.
+    pub fields: &'a HeaderMap,
+}
+
+/// The two clocks that gates need.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// The limiter's clock.
+    pub tick: Tick,
+    /// Unix seconds, for expiry.
+    pub unix: u64,
+}
+
+/// What is known of a request so far; also of one that is refused on the way.
+#[derive(Debug, Default)]
+pub struct Trail {
+    /// Whose address it counts for.
+    pub client: Option<IpAddr>,
+    /// Index of its route.
+    pub route: Option<usize>,
+    /// The key it came with.
+    pub credential: Option<Arc<Credential>>,
+    /// Whose request it is.
+    pub tenant: Option<Arc<Tenant>>,
+    /// Which limits were asked, and what they said.
+    pub limits: Option<(Asked, Decision)>,
+}
+
+/// Which limits were asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// All of the route's.
+    Route,
+    /// Those of the route's that count by address: the caller was turned away.
+    Stranger,
+    /// Those for requests that no route takes.
+    Unmatched,
+}
+
+impl Trail {
+    /// The rules that were asked, and what they said.
+    #[must_use]
+    pub fn limits<'a>(&'a self, policy: &'a Policy) -> Option<(&'a RuleSet, &'a Decision)> {
+        let (asked, decision) = self.limits.as_ref()?;
+        let rules = match (asked, self.route) {
+            (Asked::Route, Some(index)) => &policy.routes[index].rules,
+            (Asked::Stranger, Some(index)) => &policy.routes[index].stranger_rules,
+            (Asked::Unmatched, _) | (_, None) => &policy.unmatched_rules,
+        };
+        Some((rules, decision))
+    }
+
+    /// Keeps a decision; whether it admits.
+    fn keep(&mut self, asked: Asked, decision: Decision) -> bool {
+        let admitted = decision.is_admitted();
+        self.limits = Some((asked, decision));
+        admitted
+    }
+}
+
+/// A head that passed every gate. What its body must still prove, the route says.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Index of the route.
+    pub route: usize,
+    /// Which field carried the credential.
+    pub carrier: Option<Carrier>,
+    /// Index of the gateway, where the route leads to one.
+    pub gateway: Option<usize>,
+}
+
+/// Where the request came from; the path has one reading.
+struct Guarded<'a> {
+    head: Head<'a>,
+    client: IpAddr,
+    path: CleanPath,
+}
+
+/// Which route takes it.
+struct Routed<'a, 'p> {
+    guarded: Guarded<'a>,
+    index: usize,
+    route: &'p RouteEntry,
+    params: Params<'a>,
+}
+
+/// Who calls.
+struct Known<'a, 'p> {
+    routed: Routed<'a, 'p>,
+    caller: Caller,
+}
+
+enum Caller {
+    Anyone,
+    Signer,
+    Holder(Arc<Credential>, Carrier),
+}
+
+/// The caller may do this.
+struct Authorised<'a, 'p> {
+    known: Known<'a, 'p>,
+    gateway: Option<usize>,
+}
+
+impl Policy {
+    /// Walks a head through every gate. `trail` is filled on the way, so that a refusal can be told too.
+    ///
+    /// # Errors
+    /// The first gate's [`Rejection`].
+    pub fn admit(&self, head: Head<'_>, now: Now, trail: &mut Trail) -> Result<Admitted, Rejection> {
+        let guarded = self.guard(head, trail)?;
+        let routed = self.route(guarded, now, trail)?;
+        let route = routed.route;
+        let authorised = self
+            .authenticate(routed, now, trail)
+            .and_then(|known| self.authorise(known, trail))
+            .map_err(|refused| self.charge_stranger(route.index, refused, now, trail))?;
+        self.take_limits(authorised, now, trail)
+    }
+
+    fn guard<'a>(&self, head: Head<'a>, trail: &mut Trail) -> Result<Guarded<'a>, Rejection> {
+        let forwarded = head.fields.get_all("x-forwarded-for");
+        let client = address::client(head.peer, forwarded.iter(), &self.trusted_proxies);
+        trail.client = Some(client);
+        let path = path::examine(head.path.as_bytes()).map_err(Rejection::Path)?;
+        Ok(Guarded { head, client, path })
+    }
+
+    fn route<'a, 'p>(
+        &'p self,
+        guarded: Guarded<'a>,
+        now: Now,
+        trail: &mut Trail,
+    ) -> Result<Routed<'a, 'p>, Rejection> {
+        let Head { method, host, path, .. } = guarded.head;
+        let refused = match self.table.find(host, method, path) {
+            Found::Route { index, params } => {
+                let route = &self.routes[index];
+                trail.route = Some(index);
+                path::slashes(guarded.path, route.encoded_slashes).map_err(Rejection::Path)?;
+                return Ok(Routed { guarded, index, route, params });
+            }
+            Found::OtherMethods(methods) => Rejection::Method { allow: allow(&methods) },
+            Found::Nothing => Rejection::NotFound,
+        };
+        let subject = Subject { ip: guarded.client, credential: None, tenant: None, route: self.unmatched_number };
+        let decision = self.limiter.decide(&self.unmatched_rules, &subject, now.tick);
+        Err(if trail.keep(Asked::Unmatched, decision) { refused } else { Rejection::Limited })
+    }
+
+    fn authenticate<'a, 'p>(
+        &self,
+        routed: Routed<'a, 'p>,
+        now: Now,
+        trail: &mut Trail,
+    ) -> Result<Known<'a, 'p>, Rejection> {
+        let caller = match &routed.route.access {
+            Access::Public => Caller::Anyone,
+            Access::Signature(_) => {
+                trail.tenant.clone_from(&routed.route.tenant);
+                Caller::Signer
+            }
+            Access::Credential(_) => {
+                let (credential, carrier) =
+                    self.keys.caller(routed.guarded.head.fields, now.unix).map_err(Rejection::Caller)?;
+                trail.tenant = Some(credential.tenant.clone());
+                trail.credential = Some(credential.clone());
+                Caller::Holder(credential.clone(), carrier)
+            }
+        };
+        Ok(Known { routed, caller })
+    }
+
+    /// Scopes first: a caller who may not ask for gateways at all does not learn which there are.
+    fn authorise<'a, 'p>(&self, known: Known<'a, 'p>, trail: &Trail) -> Result<Authorised<'a, 'p>, Rejection> {
+        if let Caller::Holder(credential, _) = &known.caller
+            && !credential.scopes.covers(known.routed.route.scopes)
+        {
+            return Err(Rejection::Scope);
+        }
+        let gateway = self.gateway(&known.routed, trail.tenant.as_deref())?;
+        Ok(Authorised { known, gateway })
+    }
+
+    /// The gateway that the route leads to, if it is the caller's: another tenant's is not there.
+    fn gateway(&self, routed: &Routed<'_, '_>, tenant: Option<&Tenant>) -> Result<Option<usize>, Rejection> {
+        let index = match routed.route.target {
+            Target::Upstream { .. } | Target::MissionControl => return Ok(None),
+            Target::Gateway(index) => Some(index),
+            Target::GatewayParam(place) => {
+                routed.params.get(place).and_then(|id| self.gateway_ids.get(id)).copied()
+            }
+        };
+        let index = index.ok_or(Rejection::NotFound)?;
+        // A public route has no tenant to compare with: the operator opened this gateway to anyone.
+        let public = routed.route.access == Access::Public;
+        if public || tenant.is_some_and(|tenant| tenant.id == self.gateways[index].tenant) {
+            Ok(Some(index))
+        } else {
+            Err(Rejection::NotFound)
+        }
+    }
+
+    /// A caller who is turned away before the limits still spends what is counted by address: else keys
+    /// could be guessed without end.
+    fn charge_stranger(&self, route: usize, refused: Rejection, now: Now, trail: &mut Trail) -> Rejection {
+        let Some(ip) = trail.client else { return refused };
+        let route = &self.routes[route];
+        let subject = Subject { ip, credential: None, tenant: None, route: route.number };
+        let decision = self.limiter.decide(&route.stranger_rules, &subject, now.tick);
+        if trail.keep(Asked::Stranger, decision) { refused } else { Rejection::Limited }
+    }
+
+    fn take_limits(&self, authorised: Authorised<'_, '_>, now: Now, trail: &mut Trail) -> Result<Admitted, Rejection> {
+        let Authorised { known: Known { routed, caller }, gateway } = authorised;
+        let (credential, carrier) = match &caller {
+            Caller::Anyone | Caller::Signer => (None, None),
+            Caller::Holder(credential, carrier) => (Some(credential.number), Some(*carrier)),
+        };
+        let subject = Subject {
+            ip: routed.guarded.client,
+            credential,
+            tenant: trail.tenant.as_ref().map(|tenant| tenant.number),
+            route: routed.route.number,
+        };
+        let decision = self.limiter.decide(&routed.route.rules, &subject, now.tick);
+        if trail.keep(Asked::Route, decision) {
+            Ok(Admitted { route: routed.index, carrier, gateway })
+        } else {
+            Err(Rejection::Limited)
+        }
+    }
+}
+
+fn allow(methods: &[Method]) -> String {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    names.join(", ")
+}
+
+/// Whether the log should call this an attempt on a key rather than a request without one.
+#[must_use]
+pub fn is_key_guess(rejection: &Rejection) -> bool {
+    matches!(rejection, Rejection::Caller(CallerFault::Unknown | CallerFault::Expired))
+}

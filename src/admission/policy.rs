@@ -1,0 +1,212 @@
+//! A config, compiled into what requests are walked through. Made once per load, then only read.
+
+use super::route::RouteTable;
+use crate::config::checked::{self, Access, Config, Dimension, EncodedSlashes, Target};
+use crate::identity::caller::{Credential, KeyRing, ScopeSet, Tenant};
+use crate::ids::{GatewayId, Name, Scope, TenantId};
+use crate::limits::{Limiter, LimitsError, RuleSet};
+use crate::signatures::keys::{KeyRegistry, KeysError};
+use http::HeaderValue;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Why a checked config does not compile.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// A route has more limits than a decision takes.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
+    /// A node's key cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+}
+
+/// Everything that decides over a request's head.
+pub struct Policy {
+    pub(super) trusted_proxies: Vec<ipnet::IpNet>,
+    pub(super) table: RouteTable,
+    pub(super) keys: KeyRing,
+    pub(super) limiter: Arc<Limiter>,
+    pub(super) unmatched_rules: RuleSet,
+    pub(super) unmatched_number: u32,
+    pub(super) gateway_ids: HashMap<GatewayId, usize>,
+    /// By index, as routes and trails name them.
+    pub routes: Vec<RouteEntry>,
+    /// By index.
+    pub gateways: Vec<GatewayEntry>,
+    /// Public keys of mesh nodes.
+    pub nodes: KeyRegistry,
+}
+
+/// One route, ready to be applied.
+pub struct RouteEntry {
+    /// Its place.
+    pub index: usize,
+    /// Its name.
+    pub name: Name,
+    /// How callers are known.
+    pub access: Access,
+    pub(super) scopes: ScopeSet,
+    pub(super) tenant: Option<Arc<Tenant>>,
+    pub(super) encoded_slashes: EncodedSlashes,
+    /// The rules that apply, in the config's order.
+    pub rules: RuleSet,
+    /// Those of them that count by address (and route) alone: what strangers spend.
+    pub(super) stranger_rules: RuleSet,
+    pub(super) number: u32,
+    /// Who answers.
+    pub target: Target,
+    /// The literal front of the path pattern: what a gateway route takes off.
+    pub depth: usize,
+    /// Most bytes of a body.
+    pub body_max: usize,
+    /// Time for a held body.
+    pub body_timeout: std::time::Duration,
+    /// What must be signed.
+    pub verify: Option<checked::Verify>,
+    /// Hand the caller's credential on.
+    pub forward_credential: bool,
+}
+
+/// One gateway, as the edge reaches it.
+#[derive(Debug)]
+pub struct GatewayEntry {
+    /// Its id.
+    pub id: GatewayId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Where it is.
+    pub url: checked::GatewayUrl,
+    /// What it is told of clients.
+    pub forwarded: checked::Forwarded,
+}
+
+impl Policy {
+    /// Compiles a config. The limiter's state lives on from policy to policy.
+    ///
+    /// # Errors
+    /// [`PolicyError`]: what the config's own check does not see.
+    pub fn new(config: &Config, limiter: Arc<Limiter>) -> Result<Self, PolicyError> {
+        let compiler = Compiler::new(config, &limiter);
+        let routes = config.routes.iter().enumerate().map(|(index, route)| compiler.route(index, route));
+        let routes: Vec<RouteEntry> = routes.collect::<Result<_, _>>()?;
+        let gateways: Vec<GatewayEntry> = config.gateways.iter().map(gateway).collect();
+        Ok(Self {
+            trusted_proxies: config.trusted_proxies.clone(),
+            table: RouteTable::new(&config.routes),
+            keys: compiler.keys(),
+            unmatched_rules: compiler.rules(&config.unmatched_limits)?,
+            unmatched_number: u32::MAX,
+            gateway_ids: gateways.iter().enumerate().map(|(index, g)| (g.id.clone(), index)).collect(),
+            routes,
+            gateways,
+            nodes: KeyRegistry::build(&config.nodes)?,
+            limiter,
+        })
+    }
+
+    /// Whether an address is a trusted proxy's.
+    #[must_use]
+    pub fn trusts(&self, peer: std::net::IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}
+
+fn gateway(gateway: &checked::Gateway) -> GatewayEntry {
+    GatewayEntry {
+        id: gateway.id.clone(),
+        tenant: gateway.tenant.clone(),
+        url: gateway.url.clone(),
+        forwarded: gateway.forwarded,
+    }
+}
+
+struct Compiler<'c> {
+    config: &'c Config,
+    limiter: &'c Limiter,
+    tenants: HashMap<TenantId, Arc<Tenant>>,
+    scopes: HashMap<Scope, u32>,
+}
+
+impl<'c> Compiler<'c> {
+    fn new(config: &'c Config, limiter: &'c Limiter) -> Self {
+        let tenants = config.tenants.iter().map(|id| (id.clone(), tenant(id, limiter))).collect();
+        let mut scopes: HashMap<Scope, u32> = HashMap::new();
+        let needed = config.routes.iter().flat_map(|route| match &route.access {
+            Access::Credential(scopes) => scopes.as_slice(),
+            Access::Public | Access::Signature(_) => &[],
+        });
+        for scope in needed {
+            let next = u32::try_from(scopes.len()).unwrap_or(u32::MAX);
+            scopes.entry(scope.clone()).or_insert(next);
+        }
+        Self { config, limiter, tenants, scopes }
+    }
+
+    /// Scopes that no route asks for need no bit. The config's check holds the number below 120.
+    fn set(&self, scopes: &[Scope]) -> ScopeSet {
+        let bits = scopes.iter().filter_map(|scope| self.scopes.get(scope));
+        ScopeSet(bits.fold(0, |set, &bit| set | 1u128.checked_shl(bit).unwrap_or(0)))
+    }
+
+    fn rules(&self, places: &[usize]) -> Result<RuleSet, LimitsError> {
+        self.limiter.compile(places.iter().map(|&place| &self.config.limits[place]))
+    }
+
+    fn keys(&self) -> KeyRing {
+        let keys = self.config.credentials.iter().filter_map(|key| {
+            let tenant = self.tenants.get(&key.tenant)?.clone();
+            let credential = Credential {
+                id: key.id.clone(),
+                tenant,
+                node: key.node.clone(),
+                scopes: self.set(&key.scopes),
+                expires: key.expires,
+                number: self.limiter.intern_credential(&key.id),
+                id_field: field(key.id.as_str()),
+                node_field: key.node.as_ref().map(|node| field(node.as_str())),
+            };
+            Some((key.hash, Arc::new(credential)))
+        });
+        KeyRing::new(keys)
+    }
+
+    fn route(&self, index: usize, route: &checked::Route) -> Result<RouteEntry, LimitsError> {
+        let (scopes, tenant) = match &route.access {
+            Access::Credential(scopes) => (self.set(scopes), None),
+            Access::Signature(tenant) => (ScopeSet::default(), self.tenants.get(tenant).cloned()),
+            Access::Public => (ScopeSet::default(), None),
+        };
+        let by_address = |place: &usize| {
+            self.config.limits[*place].by.iter().all(|by| matches!(by, Dimension::Ip | Dimension::Route))
+        };
+        let by_address: Vec<usize> = route.limits.iter().copied().filter(by_address).collect();
+        Ok(RouteEntry {
+            index,
+            name: route.name.clone(),
+            access: route.access.clone(),
+            scopes,
+            tenant,
+            encoded_slashes: route.encoded_slashes,
+            stranger_rules: self.rules(&by_address)?,
+            rules: self.rules(&route.limits)?,
+            number: self.limiter.intern_route(&route.name),
+            target: route.target.clone(),
+            depth: route.path.segments.len(),
+            body_max: route.body_max,
+            body_timeout: route.body_timeout,
+            verify: route.verify,
+            forward_credential: route.forward_credential,
+        })
+    }
+}
+
+fn tenant(id: &TenantId, limiter: &Limiter) -> Arc<Tenant> {
+    Arc::new(Tenant { id: id.clone(), number: limiter.intern_tenant(id), field: field(id.as_str()) })
+}
+
+/// Ids are words without control characters; a node may have characters beyond ASCII, which go as UTF-8.
+fn field(text: &str) -> HeaderValue {
+    HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

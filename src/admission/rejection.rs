@@ -1,0 +1,167 @@
+//! Every way in which the edge says no, and the one answer to each.
+//!
+//! The code is stable: clients, metrics and logs all carry it. The sentence for clients never says what
+//! exists, which key was close, or what another tenant has.
+
+use crate::identity::caller::CallerFault;
+use crate::identity::head::HeadFault;
+use crate::identity::path::PathFault;
+use crate::signatures;
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// The head is malformed or too large.
+    Head(HeadFault),
+    /// The head did not come in time.
+    HeadTimeout,
+    /// The path could be read in two ways.
+    Path(PathFault),
+    /// No route takes it, or what it names is not there for this caller.
+    NotFound,
+    /// The path is served, by other methods.
+    Method {
+        /// For the `Allow` field.
+        allow: String,
+    },
+    /// Who calls is not known.
+    Caller(CallerFault),
+    /// The caller may not do this.
+    Scope,
+    /// A limit refused; which, the trail says.
+    Limited,
+    /// The body is larger than the route takes.
+    BodyTooLarge,
+    /// The body did not come in time.
+    BodyTimeout,
+    /// A body that must be held came without a length and is too large for that.
+    LengthRequired,
+    /// Too many bodies are being held.
+    Busy,
+    /// A message's signature.
+    Signature(signatures::Reason),
+    /// `unwrap` in the query names no envelope.
+    Envelope,
+    /// A WebSocket handshake that is none (RFC 6455 section 4.2.1).
+    Handshake,
+    /// Plain HTTP where a WebSocket was needed, or an upgrade where none is served.
+    Upgrade,
+    /// Too many WebSockets are open.
+    TooManySockets,
+    /// The upstream could not be reached.
+    Unreachable,
+    /// The upstream broke off or spoke nonsense.
+    BadUpstream,
+    /// The upstream did not answer in time.
+    UpstreamTimeout,
+    /// No address is known for the upstream.
+    NoAddress,
+    /// A mistake of ours.
+    Internal,
+}
+
+/// The answer to a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Stable code.
+    pub code: &'static str,
+    /// Sentence for the client.
+    pub error: &'static str,
+}
+
+const fn say(status: u16, code: &'static str, error: &'static str) -> Answer {
+    Answer { status, code, error }
+}
+
+impl Rejection {
+    /// Status, code and sentence.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        match self {
+            Self::Head(fault) => head(*fault),
+            Self::HeadTimeout => say(408, "head_timeout", "The request head did not arrive in time"),
+            Self::Path(fault) => path(*fault),
+            Self::NotFound => say(404, "not_found", "Not found"),
+            Self::Method { .. } => say(405, "method_not_allowed", "Method not allowed"),
+            Self::Caller(_) => say(401, "unauthorized", "Unauthorized"),
+            Self::Scope => say(403, "forbidden", "Forbidden"),
+            Self::Limited => say(429, "limit_exceeded", "Too many requests"),
+            Self::BodyTooLarge => say(413, "body_too_large", "Payload too large"),
+            Self::BodyTimeout => say(408, "body_timeout", "The request body did not arrive in time"),
+            Self::LengthRequired => say(411, "length_required", "A body of this size needs Content-Length"),
+            Self::Busy => say(503, "busy", "Too many request bodies are being held; try again"),
+            Self::Signature(reason) => say(401, reason.code(), "Unauthorized"),
+            Self::Envelope => say(400, "unknown_envelope", "The query names no known envelope"),
+            Self::Handshake => say(400, "bad_handshake", "Not a WebSocket handshake"),
+            Self::Upgrade => say(426, "upgrade_required", "This needs a WebSocket"),
+            Self::TooManySockets => say(503, "too_many_sockets", "Too many WebSockets are open; try again"),
+            Self::Unreachable => say(502, "upstream_unreachable", "The upstream could not be reached"),
+            Self::BadUpstream => say(502, "upstream_failed", "The upstream broke off"),
+            Self::UpstreamTimeout => say(504, "upstream_timeout", "The upstream did not answer in time"),
+            Self::NoAddress => say(503, "upstream_unresolved", "The upstream has no known address"),
+            Self::Internal => say(500, "internal", "Internal error"),
+        }
+    }
+
+    /// Whether the connection must be closed, since the next request's beginning cannot be trusted.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        matches!(self, Self::Head(_) | Self::HeadTimeout | Self::BodyTimeout | Self::Internal)
+    }
+
+    /// More for the operator's eyes: the exact reason where clients get a general one.
+    #[must_use]
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Self::Caller(fault) => Some(fault.to_string()),
+            Self::Head(_) | Self::HeadTimeout | Self::Path(_) | Self::NotFound | Self::Method { .. } | Self::Scope
+            | Self::Limited | Self::BodyTooLarge | Self::BodyTimeout | Self::LengthRequired | Self::Busy
+            | Self::Signature(_) | Self::Envelope | Self::Handshake | Self::Upgrade | Self::TooManySockets
+            | Self::Unreachable | Self::BadUpstream | Self::UpstreamTimeout | Self::NoAddress | Self::Internal => None,
+        }
+    }
+}
+
+fn head(fault: HeadFault) -> Answer {
+    match fault {
+        HeadFault::TooLarge => say(431, "head_too_large", "The request head is too large"),
+        HeadFault::TooManyFields => say(431, "too_many_fields", "The request head has too many fields"),
+        HeadFault::LineEnding => say(400, "bad_line_ending", "A line of the request head does not end in CR LF"),
+        HeadFault::RequestLine => say(400, "bad_request_line", "The request line is malformed"),
+        HeadFault::Target => say(400, "bad_target", "The request target must be a path"),
+        HeadFault::Version => say(505, "bad_version", "Only HTTP/1.1 and HTTP/1.0 are served here"),
+        HeadFault::Method => say(405, "method_not_allowed", "Method not allowed"),
+        HeadFault::Folded => say(400, "folded_field", "A header field is folded over lines"),
+        HeadFault::FieldName => say(400, "bad_field_name", "A header field has a malformed name"),
+        HeadFault::FieldValue => say(400, "bad_field_value", "A header field has a malformed value"),
+        HeadFault::ContentLength => say(400, "bad_content_length", "Content-Length is repeated or malformed"),
+        HeadFault::LengthAndEncoding => {
+            say(400, "ambiguous_length", "Content-Length and Transfer-Encoding exclude each other")
+        }
+        HeadFault::TransferEncoding => {
+            say(400, "bad_transfer_encoding", "The only Transfer-Encoding taken is one chunked")
+        }
+        HeadFault::Host => say(400, "bad_host", "Host is missing, repeated or malformed"),
+        HeadFault::Expectation => say(417, "bad_expectation", "The only expectation taken is 100-continue"),
+        HeadFault::EarlyUpgradeBytes => {
+            say(400, "early_upgrade_bytes", "Bytes were sent before the upgrade was agreed")
+        }
+    }
+}
+
+fn path(fault: PathFault) -> Answer {
+    match fault {
+        PathFault::Backslash => say(400, "path_backslash", "The path has a backslash"),
+        PathFault::DotSegment => say(400, "path_dot_segment", "The path has a dot segment"),
+        PathFault::EmptySegment => say(400, "path_empty_segment", "The path has an empty segment"),
+        PathFault::Nul => say(400, "path_nul", "The path has an encoded NUL"),
+        PathFault::DoubleEncoding => say(400, "path_double_encoding", "The path is percent-encoded twice"),
+        PathFault::EncodedSlash => say(400, "path_encoded_slash", "The path has an encoded slash"),
+        PathFault::NeedlessEncoding => {
+            say(400, "path_needless_encoding", "The path percent-encodes characters that need no encoding")
+        }
+        PathFault::Malformed => say(400, "path_malformed", "The path has a malformed percent-encoding"),
+    }
+}

@@ -1,0 +1,69 @@
+//! `check`, `schema` and `import`: what concerns the config without running it.
+
+use super::{ConfigArg, Failure, input, output, quickstart};
+use crate::config::{self, Effects};
+use std::path::PathBuf;
+
+/// Check a config.
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+impl Check {
+    pub(super) fn execute(self) -> Result<(), Failure> {
+        let source = quickstart::source(self.config.config);
+        let loaded = source.load(Effects::None).map_err(Failure::config)?;
+        for warning in &loaded.warnings {
+            eprintln!("warning: {warning}");
+        }
+        let config = &loaded.config;
+        output(
+            format!(
+                "{}: good: {} tenants, {} credentials, {} routes, {} upstreams, {} gateways\n",
+                source.name(),
+                config.tenants.len(),
+                config.credentials.len(),
+                config.routes.len(),
+                config.upstreams.len(),
+                config.gateways.len(),
+            )
+            .as_bytes(),
+        )
+    }
+}
+
+/// Print the schema.
+#[derive(Debug, clap::Args)]
+pub(super) struct Schema {
+    /// Print the reference for people (Markdown) instead.
+    #[arg(long)]
+    reference: bool,
+}
+
+impl Schema {
+    pub(super) fn execute(self) -> Result<(), Failure> {
+        if self.reference {
+            return output(config::reference().as_bytes());
+        }
+        let mut text = serde_json::to_vec_pretty(&config::schema()).map_err(|e| Failure::caused("schema", &e))?;
+        text.push(b'\n');
+        output(&text)
+    }
+}
+
+/// Turn a gateways JSON into YAML.
+#[derive(Debug, clap::Args)]
+pub(super) struct Import {
+    /// The JSON file; standard input without one.
+    file: Option<PathBuf>,
+}
+
+impl Import {
+    pub(super) fn execute(self) -> Result<(), Failure> {
+        let text = String::from_utf8(input(self.file.as_ref())?).map_err(|_| Failure::new("the file is not UTF-8"))?;
+        let yaml = config::import(&text).map_err(|error| Failure::caused("this cannot be imported", &error))?;
+        output(yaml.as_bytes())
+    }
+}

@@ -1,0 +1,162 @@
+//! `run`: config, log, the services inside, then the edge.
+
+use super::{ConfigArg, Failure, logging, quickstart};
+use crate::config::Effects;
+use crate::config::checked::{Config, EmbeddedStore};
+use crate::edge::live::Inner;
+use crate::edge::reload::{Listener, Reloader};
+use crate::edge::server;
+use crate::edge::{Site, admin};
+use crate::hub::{self, Fleet};
+use crate::limits::Limiter;
+use crate::metrics::Metrics;
+use crate::store::{self, Observe, Op, Outcome, Store, Trust};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+
+/// Run the edge.
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+impl Run {
+    pub(super) fn execute(self) -> Result<(), Failure> {
+        let source = quickstart::source(self.config.config);
+        let loaded = source.load(Effects::Create).map_err(Failure::config)?;
+        let config = loaded.config;
+        logging::start(config.log);
+        for warning in &loaded.warnings {
+            tracing::warn!(%warning, "config");
+        }
+        private_folder(&config.data)?;
+        let run = config.data.join("run");
+        private_folder(&run)?;
+        let inner = Inner { store: run.join("store.sock"), hub: run.join("hub.sock") };
+
+        let metrics = Arc::new(Metrics::new());
+        let limiter = Arc::new(Limiter::new(config.max_addresses));
+        let site = Site::new(limiter, metrics.clone(), &config.access_log)
+            .map_err(|error| Failure::caused("the access log cannot be opened", &error))?;
+        let site = Arc::new(site);
+        let fleet = Arc::new(Fleet::default());
+        let store = config.embedded().map(|embedded| open(embedded, &metrics)).transpose()?;
+
+        let runtime = inside()?;
+        let entered = runtime.enter();
+        spawn_hub(&inner.hub, fleet.clone())?;
+        spawn_admin(&config, &site, store.clone())?;
+        if let Some(store) = store {
+            spawn_store(&inner.store, store)?;
+        }
+        drop(entered);
+        let listeners: Vec<Listener> = vec![Box::new(move |config| fleet.apply(config))];
+        let reloader = Reloader { source, site: site.clone(), inner, listeners };
+        runtime.block_on(reloader.apply(&config)).map_err(|error| Failure::caused("the config", &error))?;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = ?config.listen, admin = %config.admin, fingerprint = %config.fingerprint, "starting");
+        if let Some(hello) = quickstart::hello(&config) {
+            super::output(hello.as_bytes())?;
+        }
+        let config = Arc::new(config);
+        runtime.spawn(reloader.run(config.clone()));
+        let (watched, addresses) = (site.clone(), config.listen.clone());
+        runtime.spawn(async move {
+            if let Some(&address) = addresses.last() {
+                watched.watch_listener(address).await;
+            }
+        });
+        let result = server::serve(&config, &site).map_err(|error| Failure::caused("the edge cannot start", &error));
+        drop(runtime);
+        result
+    }
+}
+
+/// A folder that nobody else may look into.
+fn private_folder(path: &Path) -> Result<(), Failure> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| Failure::new(format!("the folder {} cannot be made: {error}", path.display())))
+}
+
+fn open(embedded: &EmbeddedStore, metrics: &Arc<Metrics>) -> Result<Arc<Store>, Failure> {
+    if let Some(folder) = embedded.database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        private_folder(folder)?;
+    }
+    let settings = store::Settings::new(embedded.database.clone(), embedded.legacy_tenant.clone());
+    let observe = Arc::new(StoreSeries { metrics: metrics.clone() });
+    let store = Store::open(&settings, observe).map_err(|error| {
+        Failure::caused(&format!("the store {} cannot be opened", embedded.database.display()), &error)
+    })?;
+    Ok(Arc::new(store))
+}
+
+/// Where the services inside run: apart from the proxy's threads, so that neither waits for the other.
+fn inside() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("inside")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::caused("no threads for the services inside", &error))
+}
+
+/// Tells of a service that ended, which none of them should.
+fn ended<E: std::fmt::Display>(what: &str, result: Result<(), E>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "the {what} has stopped");
+    }
+}
+
+fn spawn_store(socket: &Path, store: Arc<Store>) -> Result<(), Failure> {
+    let socket = store::socket::bind(socket).map_err(|error| Failure::caused("the store's socket", &error))?;
+    tokio::spawn(async move {
+        let listener = store::Listener::Unix(socket);
+        ended("embedded store", store::serve(listener, store, Trust::Edge, std::future::pending()).await);
+    });
+    Ok(())
+}
+
+fn spawn_hub(socket: &Path, fleet: Arc<Fleet>) -> Result<(), Failure> {
+    let socket = store::socket::bind(socket).map_err(|error| Failure::caused("the hub's socket", &error))?;
+    let (listener, file) = socket.into_parts();
+    tokio::spawn(async move {
+        ended("hub", hub::serve(listener, fleet).await);
+        drop(file);
+    });
+    Ok(())
+}
+
+fn spawn_admin(config: &Config, site: &Arc<Site>, store: Option<Arc<Store>>) -> Result<(), Failure> {
+    let refused = |error| Failure::caused(&format!("the admin listener cannot bind {}", config.admin), &error);
+    let listener = std::net::TcpListener::bind(config.admin).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(refused)?;
+    let site = site.clone();
+    tokio::spawn(async move { ended("admin listener", admin::serve(listener, site, store.map(ready)).await) });
+    Ok(())
+}
+
+fn ready(store: Arc<Store>) -> admin::Ready {
+    Arc::new(move || {
+        let store = store.clone();
+        Box::pin(async move { store.is_available().await })
+    })
+}
+
+/// Counts what the embedded store does.
+#[derive(Debug)]
+struct StoreSeries {
+    metrics: Arc<Metrics>,
+}
+
+impl Observe for StoreSeries {
+    fn operation(&self, op: Op, outcome: Outcome, seconds: f64) {
+        self.metrics.store_operations.with_label_values(&[op.as_str(), outcome.as_str()]).inc();
+        self.metrics.store_seconds.with_label_values(&[op.as_str()]).observe(seconds);
+    }
+}

@@ -1,0 +1,430 @@
+//! What is served and on which terms: every rule about one route, then those about all of them.
+
+use super::check_backends::Backends;
+use super::check_identity::{Identity, scopes};
+use super::check_limits::Limits;
+use super::checked::{
+    Access, Dimension, Envelope, Mode, OnFailure, PathPattern, Route, Target, Verify,
+};
+use super::checker::{Checker, shown};
+use super::clash::{self, Claim};
+use super::problems::did_you_mean;
+use super::tree::{Document, Spot};
+use super::{pattern, raw};
+use crate::ids::{Name, Scope};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+/// Most scopes that are told apart: callers carry theirs as bits of a `u128`.
+const MOST_SCOPES: usize = 120;
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What this file makes.
+pub(super) struct Serving {
+    pub(super) routes: Vec<Route>,
+    pub(super) unmatched_limits: Vec<usize>,
+}
+
+/// What routes refer to.
+struct Others<'a, 'b> {
+    identity: &'b Identity<'a>,
+    limits: &'b Limits<'a>,
+    backends: &'b Backends<'a>,
+}
+
+pub(super) fn check(
+    raw: &raw::Config,
+    document: &Document,
+    identity: &Identity<'_>,
+    limits: &Limits<'_>,
+    backends: &Backends<'_>,
+    checker: &mut Checker,
+) -> Serving {
+    let top = document.top();
+    let all = top.key("routes");
+    let others = Others { identity, limits, backends };
+    if document.written().key("routes").is_empty_list() {
+        checker.problem(all.at, "at least one route is needed");
+    }
+    let mut spots = Vec::new();
+    let mut routes = Vec::new();
+    for (index, one) in raw.routes.iter().enumerate() {
+        if let Some(route) = route(one, all.item(index), &others, checker) {
+            spots.push(all.item(index));
+            routes.push(route);
+        }
+    }
+    names(&raw.routes, all, checker);
+    clashes(&routes, &spots, checker);
+    let spot = top.key("unmatched").key("limits");
+    let unmatched_limits = unmatched(&raw.unmatched.limits, spot, limits, checker);
+    all_scopes(raw, &routes, top, checker);
+    unused(raw, top, checker);
+    Serving { routes, unmatched_limits }
+}
+
+fn route(
+    raw: &raw::Route,
+    spot: Spot<'_>,
+    others: &Others<'_, '_>,
+    checker: &mut Checker,
+) -> Option<Route> {
+    let name = checker.id(spot.key("name"), "the name", &raw.name, Name::parse);
+    let path = path(raw, spot, checker);
+    let host = match &raw.host {
+        Some(text) => pattern_at(spot.key("host"), "the host", text, pattern::host(text), checker).map(Some),
+        None => Some(None),
+    };
+    let methods = methods(&raw.methods, spot.key("methods"), checker);
+    let access = access(raw, spot, others.identity, checker);
+    let limits = limits(raw, spot.key("limits"), access.as_ref(), others.limits, checker);
+    let verify = match &raw.verify {
+        Some(verify) => check_verify(verify, spot.key("verify"), checker).map(Some),
+        None => Some(None),
+    };
+    let target = target(raw, spot, path.as_ref(), others.backends, checker);
+    let (body_max, body_timeout) = body(raw, spot.key("body"), checker);
+    Some(Route {
+        name: name?,
+        path: path?,
+        host: host?,
+        methods: methods?,
+        access: access?,
+        limits,
+        encoded_slashes: raw.encoded_slashes,
+        body_max: body_max?,
+        body_timeout: body_timeout?,
+        verify: verify?,
+        forward_credential: raw.forward_credential,
+        target: target?,
+    })
+}
+
+fn pattern_at<T>(
+    spot: Spot<'_>,
+    what: &str,
+    text: &str,
+    parsed: Result<T, pattern::PatternError>,
+    checker: &mut Checker,
+) -> Option<T> {
+    let parsed = parsed.map_err(|error| format!("{} {error}", shown(spot, what, text)));
+    checker.take(spot.at, parsed)
+}
+
+fn path(raw: &raw::Route, spot: Spot<'_>, checker: &mut Checker) -> Option<PathPattern> {
+    pattern_at(spot.key("path"), "the path", &raw.path, pattern::path(&raw.path), checker)
+}
+
+fn methods(raw: &[String], spot: Spot<'_>, checker: &mut Checker) -> Option<Vec<http::Method>> {
+    let mut methods = Vec::new();
+    let mut all_good = true;
+    for (index, text) in raw.iter().enumerate() {
+        let spot = spot.item(index);
+        let is_upper = !text.bytes().any(|b| b.is_ascii_lowercase());
+        match http::Method::from_bytes(text.as_bytes()) {
+            Ok(method) if is_upper && methods.contains(&method) => {
+                checker.problem(spot.at, shown(spot, "this method stands here twice:", text));
+            }
+            Ok(http::Method::CONNECT) => {
+                checker.problem(spot.at, "CONNECT has no path, so no route can take it");
+                all_good = false;
+            }
+            Ok(method) if is_upper => methods.push(method),
+            Ok(_) => {
+                let hint = format!("did you mean `{}`?", text.to_ascii_uppercase());
+                checker.hinted(spot.at, "methods are written in upper case", hint);
+                all_good = false;
+            }
+            Err(_) => {
+                checker.problem(spot.at, shown(spot, "this is no method:", text));
+                all_good = false;
+            }
+        }
+    }
+    all_good.then_some(methods)
+}
+
+fn access(
+    raw: &raw::Route,
+    spot: Spot<'_>,
+    identity: &Identity<'_>,
+    checker: &mut Checker,
+) -> Option<Access> {
+    let needed = scopes(&raw.scopes, spot.key("scopes"), checker);
+    if raw.public {
+        if !raw.scopes.is_empty() {
+            checker.problem(spot.key_at("scopes"), "a public route has no caller who could have `scopes`");
+        }
+        if raw.tenant.is_some() {
+            checker.problem(spot.key_at("tenant"), "a public route has no caller to be of a `tenant`");
+        }
+        return Some(Access::Public);
+    }
+    let Some(tenant) = &raw.tenant else { return Some(Access::Credential(needed)) };
+    let at = spot.key_at("tenant");
+    if !raw.scopes.is_empty() {
+        let hint = "leave `tenant` out, or `scopes`";
+        checker.hinted(spot.key_at("scopes"), "a signature carries no `scopes`, and `tenant` says that it is all there is", hint);
+    }
+    let is_signed = raw.verify.as_ref().is_some_and(|verify| verify.mode == Mode::Required);
+    if !is_signed {
+        let hint = "add `verify: { scheme: mesh, mode: required }`";
+        checker.hinted(at, "`tenant` is for routes whose callers must sign", hint);
+    }
+    let tenant = checker.tenant(spot.key("tenant"), tenant, &identity.known)?;
+    Some(Access::Signature(tenant))
+}
+
+fn limits(
+    raw: &raw::Route,
+    spot: Spot<'_>,
+    access: Option<&Access>,
+    limits: &Limits<'_>,
+    checker: &mut Checker,
+) -> Vec<usize> {
+    named_limits(&raw.limits, spot, limits, checker, |dimension| match (access, dimension) {
+        (Some(Access::Public), Dimension::Credential | Dimension::Tenant) => {
+            Some("counts by who is calling, and this route is public")
+        }
+        (Some(Access::Signature(_)), Dimension::Credential) => {
+            Some("counts by credential, and callers of this route have none")
+        }
+        (_, Dimension::Ip | Dimension::Route | Dimension::Tenant | Dimension::Credential) => None,
+    })
+}
+
+fn unmatched(raw: &[String], spot: Spot<'_>, limits: &Limits<'_>, checker: &mut Checker) -> Vec<usize> {
+    named_limits(raw, spot, limits, checker, |dimension| match dimension {
+        Dimension::Ip => None,
+        Dimension::Credential | Dimension::Tenant | Dimension::Route => {
+            Some("counts by more than `ip`, and nothing else is known of requests that no route takes")
+        }
+    })
+}
+
+/// Indexes of limits by name; `refuse` says why a dimension cannot be counted here.
+fn named_limits(
+    names: &[String],
+    spot: Spot<'_>,
+    limits: &Limits<'_>,
+    checker: &mut Checker,
+    refuse: impl Fn(Dimension) -> Option<&'static str>,
+) -> Vec<usize> {
+    let mut indexes = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        let spot = spot.item(at);
+        if checker.known(spot, "limit", name, &limits.known).is_none() {
+            continue;
+        }
+        // One that is not found here was told where it stands.
+        let found = limits.limits.iter().position(|limit| limit.name.as_str() == name);
+        let Some(index) = found else { continue };
+        if indexes.contains(&index) {
+            checker.problem(spot.at, shown(spot, "this limit stands here twice:", name));
+            continue;
+        }
+        if let Some(why) = limits.limits[index].by.iter().find_map(|one| refuse(*one)) {
+            checker.problem(spot.at, format!("{} {why}", shown(spot, "the limit", name)));
+        }
+        indexes.push(index);
+    }
+    indexes
+}
+
+fn check_verify(raw: &raw::Verify, spot: Spot<'_>, checker: &mut Checker) -> Option<Verify> {
+    match raw.scheme {
+        raw::Scheme::Mesh => {}
+    }
+    if raw.on_failure == OnFailure::Drop && raw.envelope != Envelope::None {
+        let at = spot.key_at("on_failure");
+        let hint = "use `on_failure: reject`";
+        checker.hinted(at, "nothing can be dropped from inside an envelope", hint);
+    }
+    let freshness = match raw.freshness.as_deref() {
+        Some(text) => {
+            let spot = spot.key("freshness");
+            Some(checker.duration(spot, Some(text), SECOND, (SECOND, 31 * DAY))?)
+        }
+        None => None,
+    };
+    let (mode, on_failure, envelope) = (raw.mode, raw.on_failure, raw.envelope);
+    Some(Verify { mode, on_failure, envelope, freshness })
+}
+
+fn body(raw: &raw::Route, spot: Spot<'_>, checker: &mut Checker) -> (Option<usize>, Option<Duration>) {
+    let default = if raw.verify.is_some() { 1 << 20 } else { 64 << 20 };
+    let most = if raw.verify.is_some() { 64 << 20 } else { 1 << 40 };
+    let max = checker.size(spot.key("max"), raw.body.max.as_ref(), default, (0, most));
+    let timeout = raw.body.timeout.as_deref();
+    let timeout = checker.duration(spot.key("timeout"), timeout, 30 * SECOND, (SECOND, HOUR));
+    (max, timeout)
+}
+
+fn target(
+    raw: &raw::Route,
+    spot: Spot<'_>,
+    path: Option<&PathPattern>,
+    backends: &Backends<'_>,
+    checker: &mut Checker,
+) -> Option<Target> {
+    if raw.upstream.is_none() {
+        for (key, prefix) in [("strip_prefix", &raw.strip_prefix), ("add_prefix", &raw.add_prefix)] {
+            if prefix.is_some() {
+                checker.problem(spot.key_at(key), format!("`{key}` goes with `upstream` only"));
+            }
+        }
+    }
+    match (&raw.upstream, &raw.gateway, raw.mission_control) {
+        (Some(name), None, false) => upstream(name, raw, spot, path, backends, checker),
+        (None, Some(text), false) => gateway(text, raw, spot, path?, backends, checker),
+        (None, None, true) => {
+            if raw.public {
+                let at = spot.key_at("public");
+                checker.problem(at, "`mission_control` shows a caller what is theirs, so it cannot be public");
+            }
+            if raw.verify.is_some() {
+                let at = spot.key_at("verify");
+                checker.problem(at, "`mission_control` takes no signed messages");
+            }
+            Some(Target::MissionControl)
+        }
+        (None, None, false) => {
+            let message = "a route needs one of `upstream`, `gateway` and `mission_control`";
+            checker.problem(spot.at, message);
+            None
+        }
+        _ => {
+            let message = "a route has only one of `upstream`, `gateway` and `mission_control`";
+            checker.problem(spot.at, message);
+            None
+        }
+    }
+}
+
+fn upstream(
+    name: &str,
+    raw: &raw::Route,
+    spot: Spot<'_>,
+    path: Option<&PathPattern>,
+    backends: &Backends<'_>,
+    checker: &mut Checker,
+) -> Option<Target> {
+    let index = backends.upstream(name, spot.key("upstream"), checker);
+    let mut prefix = |key: &str, text: &Option<String>| match text {
+        Some(text) => {
+            pattern_at(spot.key(key), "the prefix", text, pattern::prefix(text), checker).map(Some)
+        }
+        None => Some(None),
+    };
+    let strip = prefix("strip_prefix", &raw.strip_prefix);
+    let add = prefix("add_prefix", &raw.add_prefix);
+    if let (Some(Some(strip)), Some(path)) = (&strip, path)
+        && !pattern::literal_prefix(path).starts_with(&strip.iter().map(String::as_str).collect::<Vec<_>>())
+    {
+        let at = spot.key("strip_prefix").at;
+        let message = "this is not how the route's `path` begins, so it could not always be taken off";
+        checker.problem(at, message);
+    }
+    (strip?, add?);
+    Some(Target::Upstream {
+        index: index?,
+        strip_prefix: raw.strip_prefix.clone().unwrap_or_default(),
+        add_prefix: raw.add_prefix.clone().unwrap_or_default(),
+    })
+}
+
+fn gateway(
+    text: &str,
+    raw: &raw::Route,
+    spot: Spot<'_>,
+    path: &PathPattern,
+    backends: &Backends<'_>,
+    checker: &mut Checker,
+) -> Option<Target> {
+    let at = spot.key("gateway");
+    let Some(name) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
+        return backends.gateway(text, at, checker).map(Target::Gateway);
+    };
+    if raw.public {
+        let message = "callers choose among their own gateways, so this route cannot be public";
+        checker.problem(spot.key_at("public"), message);
+    }
+    let params = pattern::params(path);
+    let position = params.iter().position(|param| *param == name);
+    if position.is_none() {
+        let hint = did_you_mean(name, params);
+        checker.told(at.at, shown(at, "the path has no parameter", text), hint);
+    }
+    position.map(Target::GatewayParam)
+}
+
+fn names(raw: &[raw::Route], all: Spot<'_>, checker: &mut Checker) {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for (index, route) in raw.iter().enumerate() {
+        if let Some(first) = seen.insert(&route.name, index) {
+            let spot = all.item(index).key("name");
+            let line = all.item(first).at.line;
+            let message = shown(spot, "two routes are called", &route.name);
+            checker.problem(spot.at, format!("{message}; the other is on line {line}"));
+        }
+    }
+}
+
+fn clashes(routes: &[Route], spots: &[Spot<'_>], checker: &mut Checker) {
+    let claims: Vec<Claim<'_>> = routes
+        .iter()
+        .map(|route| Claim {
+            host: route.host.as_ref(),
+            path: &route.path,
+            methods: &route.methods,
+        })
+        .collect();
+    for (later, first) in clash::find(&claims) {
+        let line = spots[first].at.line;
+        let message = format!(
+            "the routes `{}` (line {line}) and `{}` take the same requests",
+            routes[first].name, routes[later].name
+        );
+        let hint = "tell them apart by `methods`, `host` or `path`";
+        checker.hinted(spots[later].key("path").at, message, hint);
+    }
+}
+
+fn all_scopes(raw: &raw::Config, routes: &[Route], top: Spot<'_>, checker: &mut Checker) {
+    let held: HashSet<&str> =
+        raw.credentials.iter().flat_map(|one| &one.scopes).map(String::as_str).collect();
+    let needed = raw.routes.iter().flat_map(|one| &one.scopes).map(String::as_str);
+    let count = held.iter().copied().chain(needed).collect::<HashSet<&str>>().len();
+    if count > MOST_SCOPES {
+        let message = format!("{count} different scopes are named; at most {MOST_SCOPES} are told apart");
+        checker.problem(top.key_at("credentials"), message);
+    }
+    for route in routes {
+        let Access::Credential(scopes) = &route.access else { continue };
+        let missing: Option<&Scope> = scopes.iter().find(|scope| !held.contains(scope.as_str()));
+        if let Some(scope) = missing {
+            let message = format!("no credential has the scope `{scope}` that `{}` needs", route.name);
+            checker.warn(top.key_at("routes"), message);
+        }
+    }
+}
+
+fn unused(raw: &raw::Config, top: Spot<'_>, checker: &mut Checker) {
+    let limits: HashSet<&str> = raw
+        .routes
+        .iter()
+        .flat_map(|route| &route.limits)
+        .chain(&raw.unmatched.limits)
+        .map(String::as_str)
+        .collect();
+    let upstreams: HashSet<&str> =
+        raw.routes.iter().filter_map(|route| route.upstream.as_deref()).collect();
+    for (section, noun, used) in [("limits", "limit", limits), ("upstreams", "upstream", upstreams)] {
+        let spot = top.key(section);
+        for name in spot.keys().filter(|name| !used.contains(name)) {
+            checker.warn(spot.key_at(name), format!("no route uses the {noun} `{name}`"));
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! What the operator's words mean: every name resolved, every number in its unit, every secret read.
+//!
+//! A [`Config`] exists only when the file had no mistake; the rooms compile what they run from it.
+
+use crate::ids::{CredentialId, GatewayId, Name, NodeId, Scope, TenantId};
+use crate::secret::Secret;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use super::raw::{Dimension, EncodedSlashes, Envelope, Forwarded, Level, LogFormat, Mode, OnFailure};
+
+/// The whole, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Sockets for clients; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// The admin listener.
+    pub admin: SocketAddr,
+    /// Folder for what the edge keeps.
+    pub data: PathBuf,
+    /// Threads, draining.
+    pub server: Server,
+    /// Bounds on a head.
+    pub head: Head,
+    /// Operator's log.
+    pub log: Log,
+    /// Access log.
+    pub access_log: AccessLogTarget,
+    /// Networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// All tenants.
+    pub tenants: Vec<TenantId>,
+    /// API keys.
+    pub credentials: Vec<Credential>,
+    /// Mesh nodes' public keys.
+    pub nodes: Vec<NodeKey>,
+    /// Limits; routes refer by index.
+    pub limits: Vec<Limit>,
+    /// Most client addresses counted exactly.
+    pub max_addresses: usize,
+    /// Upstreams; routes refer by index.
+    pub upstreams: Vec<Upstream>,
+    /// Enabled gateways; routes refer by index or parameter.
+    pub gateways: Vec<Gateway>,
+    /// Routes, in the file's order.
+    pub routes: Vec<Route>,
+    /// Limits (indexes) on requests that no route takes.
+    pub unmatched_limits: Vec<usize>,
+    /// Every file that was read on the way, the config first: what a reload watches.
+    pub files: Vec<PathBuf>,
+    /// Hex SHA-256 of the config's text: tells two loads apart in log and metric.
+    pub fingerprint: String,
+}
+
+/// Threads, draining.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Worker threads.
+    pub threads: usize,
+    /// Time to drain after SIGTERM.
+    pub drain: Duration,
+    /// Idle client connections.
+    pub keepalive: Duration,
+    /// Most WebSockets at once.
+    pub max_websockets: usize,
+    /// Most bytes of bodies held at once.
+    pub max_held_bodies: usize,
+}
+
+/// Bounds on a head.
+#[derive(Debug, Clone, Copy)]
+pub struct Head {
+    /// Bytes.
+    pub max_bytes: usize,
+    /// Fields.
+    pub max_fields: usize,
+    /// First byte to last.
+    pub timeout: Duration,
+}
+
+/// Operator's log.
+#[derive(Debug, Clone, Copy)]
+pub struct Log {
+    /// Least level.
+    pub level: Level,
+    /// Shape.
+    pub format: LogFormat,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// Appended to a file.
+    File(PathBuf),
+}
+
+/// An API key.
+#[derive(Debug)]
+pub struct Credential {
+    /// Its name in logs.
+    pub id: CredentialId,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The node that calls with it.
+    pub node: Option<NodeId>,
+    /// SHA-256 of the key text.
+    pub hash: [u8; 32],
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// First second (Unix) at which it is no longer taken.
+    pub expires: Option<u64>,
+    /// The file that was made for it, for `generated` keys.
+    pub generated: Option<PathBuf>,
+}
+
+/// A mesh node's public key; small-order keys were refused.
+#[derive(Debug)]
+pub struct NodeKey {
+    /// Whose node.
+    pub tenant: TenantId,
+    /// The node.
+    pub node: NodeId,
+    /// The key.
+    pub key: ed25519_dalek::VerifyingKey,
+}
+
+/// A limit.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    /// Its name in answers, logs and metrics.
+    pub name: Name,
+    /// What is counted apart; sorted, not empty, none twice.
+    pub by: Vec<Dimension>,
+    /// Window or quota.
+    pub kind: LimitKind,
+    /// Most requests.
+    pub limit: u32,
+    /// In any trailing span of this length.
+    pub per: Duration,
+}
+
+/// Which promise a limit makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitKind {
+    /// A ceiling over seconds to days, kept in memory.
+    Window,
+    /// The same ceiling over hours or days.
+    Quota,
+}
+
+/// A service behind the edge.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Its name.
+    pub name: Name,
+    /// Where it is.
+    pub target: UpstreamTarget,
+    /// Time to connect.
+    pub connect_timeout: Duration,
+    /// Longest silence.
+    pub read_timeout: Duration,
+    /// Longest stall while sending.
+    pub write_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// Fields set on every request.
+    pub headers: Vec<(http::HeaderName, Secret)>,
+}
+
+/// Where an upstream is.
+#[derive(Debug, Clone)]
+pub enum UpstreamTarget {
+    /// `host:port` texts, checked for form; resolved later, since names move.
+    Servers(Vec<String>),
+    /// The store inside this process.
+    Embedded(EmbeddedStore),
+}
+
+/// The store inside this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmbeddedStore {
+    /// SQLite file.
+    pub database: PathBuf,
+    /// Tenant of rows that had none.
+    pub legacy_tenant: TenantId,
+}
+
+/// An OpenClaw gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Its id.
+    pub id: GatewayId,
+    /// For people; the id where the file has none.
+    pub name: String,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Where it is.
+    pub url: GatewayUrl,
+    /// Its own secret.
+    pub token: Option<Secret>,
+    /// Its Control UI.
+    pub control_ui: Option<String>,
+    /// What it is told of clients.
+    pub forwarded: Forwarded,
+}
+
+/// A gateway's address, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayUrl {
+    /// `wss`.
+    pub tls: bool,
+    /// Name or address (IPv6 without brackets).
+    pub host: String,
+    /// Port; 80 or 443 where the file has none.
+    pub port: u16,
+    /// Path prefix without a slash at its end; empty for none.
+    pub base_path: String,
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name.
+    pub name: Name,
+    /// What paths it takes.
+    pub path: PathPattern,
+    /// What hosts.
+    pub host: Option<HostPattern>,
+    /// What methods; empty for all.
+    pub methods: Vec<http::Method>,
+    /// How callers are known.
+    pub access: Access,
+    /// Limits (indexes into [`Config::limits`]).
+    pub limits: Vec<usize>,
+    /// `%2F`.
+    pub encoded_slashes: EncodedSlashes,
+    /// Most bytes of a body.
+    pub body_max: usize,
+    /// Time for a held body.
+    pub body_timeout: Duration,
+    /// What must be signed.
+    pub verify: Option<Verify>,
+    /// Hand the caller's credential on.
+    pub forward_credential: bool,
+    /// Who answers.
+    pub target: Target,
+}
+
+/// How callers of a route are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone.
+    Public,
+    /// By a credential with all these scopes.
+    Credential(Vec<Scope>),
+    /// By signature; whoever signs belongs to this tenant.
+    Signature(TenantId),
+}
+
+/// Who answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// An upstream (index), with this much taken off the path's front and this put before it.
+    Upstream {
+        /// Index into [`Config::upstreams`].
+        index: usize,
+        /// Taken off; empty for nothing.
+        strip_prefix: String,
+        /// Put before; empty for nothing.
+        add_prefix: String,
+    },
+    /// One fixed gateway (index). The route's literal prefix is taken off the path.
+    Gateway(usize),
+    /// The gateway that the path's parameter (position among the pattern's parameters) names.
+    GatewayParam(usize),
+    /// The edge's own API.
+    MissionControl,
+}
+
+/// A path pattern, in pieces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathPattern {
+    /// Between slashes.
+    pub segments: Vec<Segment>,
+    /// Ends in `/**`: takes the path itself and everything below it.
+    pub rest: bool,
+    /// As written.
+    pub text: String,
+}
+
+/// One piece of a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    /// Just this.
+    Literal(String),
+    /// Any one segment, under this name.
+    Param(String),
+}
+
+/// Hosts, in lower case and without a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostPattern {
+    /// Just this.
+    Exact(String),
+    /// Anything below this (`*.example.com` → `example.com`).
+    Below(String),
+}
+
+/// What must be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verify {
+    /// Whether unsigned messages pass.
+    pub mode: Mode,
+    /// What a bad message does.
+    pub on_failure: OnFailure,
+    /// Where messages sit.
+    pub envelope: Envelope,
+    /// How far `ts` may be from now.
+    pub freshness: Option<Duration>,
+}
+
+impl Config {
+    /// The store that runs inside this process, if one does.
+    #[must_use]
+    pub fn embedded(&self) -> Option<&EmbeddedStore> {
+        self.upstreams.iter().find_map(|upstream| match &upstream.target {
+            UpstreamTarget::Embedded(store) => Some(store),
+            UpstreamTarget::Servers(_) => None,
+        })
+    }
+}

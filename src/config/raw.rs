@@ -1,0 +1,527 @@
+//! What an operator writes, word for word: one struct a section, every key documented.
+//!
+//! The JSON Schema (`openclaw-edge schema`), the shape check and `docs/configuration.md` are all made
+//! from these types, so a key exists in all of them or in none. What the words mean is decided in
+//! [`checked`](super::checked); nothing here is trusted.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The whole file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where clients connect: one entry a socket.
+    pub listen: Vec<Listen>,
+    /// Address of the admin listener (`/metrics`, `/healthz`, `/readyz`); keep it private.
+    #[serde(default = "default_admin")]
+    pub admin: String,
+    /// Folder for what the edge keeps: the embedded store and its socket. Relative to where the edge starts.
+    #[serde(default = "default_data")]
+    pub data: String,
+    /// Accept secrets written straight into this file. Off by default.
+    #[serde(default)]
+    pub allow_literal_secrets: bool,
+    /// Threads, draining.
+    #[serde(default)]
+    pub server: Server,
+    /// Bounds on a request's head.
+    #[serde(default)]
+    pub head: Head,
+    /// The operator's log (standard error).
+    #[serde(default)]
+    pub log: Log,
+    /// One JSON line a finished request.
+    #[serde(default)]
+    pub access_log: AccessLog,
+    /// Who may say for whom a request came.
+    #[serde(default)]
+    pub client_address: ClientAddress,
+    /// The tenants, by name.
+    pub tenants: BTreeMap<String, Tenant>,
+    /// API keys: which tenant each belongs to and what it may do.
+    #[serde(default)]
+    pub credentials: Vec<Credential>,
+    /// Public keys for mesh signatures.
+    #[serde(default)]
+    pub nodes: Vec<Node>,
+    /// Limits by name; routes say which of them apply.
+    #[serde(default)]
+    pub limits: BTreeMap<String, Limit>,
+    /// Bounds on the limiter's own memory.
+    #[serde(default)]
+    pub limiter: Limiter,
+    /// The services behind the edge, by name.
+    #[serde(default)]
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// OpenClaw gateways.
+    #[serde(default)]
+    pub gateways: Vec<Gateway>,
+    /// What is served, and on which terms.
+    pub routes: Vec<Route>,
+    /// What happens to requests that no route takes.
+    #[serde(default)]
+    pub unmatched: Unmatched,
+}
+
+fn default_admin() -> String {
+    "127.0.0.1:9090".into()
+}
+
+fn default_data() -> String {
+    "./data".into()
+}
+
+/// One socket for clients.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Address and port, such as `0.0.0.0:8080` or `[::]:8080`.
+    pub address: String,
+}
+
+/// Threads, draining.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Worker threads; one for each processor by default.
+    pub threads: Option<usize>,
+    /// How long requests in flight and open sockets get after SIGTERM. Default `30s`.
+    pub drain: Option<String>,
+    /// How long an idle client connection is kept. Default `60s`.
+    pub keepalive: Option<String>,
+    /// Most WebSockets open at once, over all tenants. Default 10000.
+    pub max_websockets: Option<usize>,
+    /// Most bytes of request bodies held at once for verification. Default `256MiB`.
+    pub max_held_bodies: Option<Size>,
+}
+
+/// Bounds on a request's head; beyond them 431 (or 408 for `timeout`).
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Head {
+    /// Most bytes of request line and fields. Default `16KiB`.
+    pub max_bytes: Option<Size>,
+    /// Most fields. Default 64.
+    pub max_fields: Option<usize>,
+    /// Time from the first byte of a head to its last. Default `10s`.
+    pub timeout: Option<String>,
+}
+
+/// A number of bytes: `1048576`, `64KiB`, `1MiB`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Size {
+    /// Bytes.
+    Bytes(u64),
+    /// With a unit: `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB`.
+    Text(String),
+}
+
+/// The operator's log.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Least level that is written. Default `info`.
+    pub level: Option<Level>,
+    /// Default `json`; `text` is for a terminal.
+    pub format: Option<LogFormat>,
+}
+
+/// Levels of the operator's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Only what needs a person.
+    Error,
+    /// Also what may need one.
+    Warn,
+    /// Also what changed.
+    Info,
+    /// Also why.
+    Debug,
+}
+
+/// Shape of the operator's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessLog {
+    /// `stdout` (default), `stderr`, `off`, or a file's path (reopened on reload).
+    pub to: Option<String>,
+}
+
+/// Who may say for whom a request came.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientAddress {
+    /// Networks (CIDR) whose `X-Forwarded-For` is believed, read from right to left.
+    pub trusted_proxies: Vec<String>,
+}
+
+/// One customer or team.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tenant {
+    /// A name for people; in no header and no log.
+    pub name: Option<String>,
+}
+
+/// Where a secret comes from.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SecretSource {
+    /// An environment variable.
+    Env(EnvSource),
+    /// A file; one line end after the secret is not part of it.
+    File(FileSource),
+    /// A file that the edge makes with a fresh key (mode 0600) when it is not there.
+    Generated(GeneratedSource),
+    /// The secret itself; refused unless `allow_literal_secrets: true`.
+    Literal(String),
+}
+
+/// `{ env: NAME }`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnvSource {
+    /// Name of the environment variable.
+    pub env: String,
+}
+
+/// `{ file: path }`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileSource {
+    /// Path of the file.
+    pub file: String,
+}
+
+/// `{ generated: path }`
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GeneratedSource {
+    /// Path of the file.
+    pub generated: String,
+}
+
+/// An API key.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    /// What logs and metrics call it; never the key.
+    pub id: String,
+    /// Whose it is.
+    pub tenant: String,
+    /// The mesh node that calls with it; told to upstreams as `X-Node-Id`.
+    pub node: Option<String>,
+    /// `sha256:` and the hex of the whole key text (`openclaw-edge keys hash`). Either this or `secret`.
+    pub hash: Option<String>,
+    /// The key itself, from elsewhere. Either this or `hash`.
+    pub secret: Option<SecretSource>,
+    /// What it may do; routes name the scopes that they need.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Last day (UTC, `2027-06-30`) or moment (`2027-06-30T12:00:00Z`) on which it is taken.
+    pub expires: Option<String>,
+}
+
+/// A mesh node's public key.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// Whose node it is.
+    pub tenant: String,
+    /// The node's name, as its messages carry it in `nodeId` or `sourceNode`.
+    pub node: String,
+    /// Ed25519 public key: PEM (SPKI) or base64 of its 32 bytes.
+    pub public_key: PublicKey,
+}
+
+/// A public key, here or in a file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum PublicKey {
+    /// In a file.
+    File(FileSource),
+    /// PEM or base64, here.
+    Inline(String),
+}
+
+/// A named limit: one of `window` and `quota`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// What is counted apart: one word, or several for their product.
+    pub by: By,
+    /// At most `limit` in **any** trailing `per`.
+    pub window: Option<Window>,
+    /// The same over hours or days, for writes that are paid for.
+    pub quota: Option<Window>,
+}
+
+/// What a limit counts apart.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum By {
+    /// One dimension.
+    One(Dimension),
+    /// The product of several.
+    Many(Vec<Dimension>),
+}
+
+/// One thing that tells requests apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Dimension {
+    /// The client's address; IPv6 by /64.
+    Ip,
+    /// The API key.
+    Credential,
+    /// The tenant.
+    Tenant,
+    /// The route.
+    Route,
+}
+
+/// A ceiling over a span of time.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// Most requests.
+    pub limit: u32,
+    /// The span: `10s`, `1m`, `1h`, `1d`.
+    pub per: String,
+}
+
+/// Bounds on the limiter's own memory.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limiter {
+    /// Most client addresses counted exactly; more are counted together, never too low. Default 200000.
+    pub max_addresses: Option<usize>,
+}
+
+/// A service behind the edge: one of `servers` and `embedded`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// `host:port`, taken in turn.
+    #[serde(default)]
+    pub servers: Vec<String>,
+    /// The mesh store, run inside this process.
+    pub embedded: Option<Embedded>,
+    /// Time to connect. Default `2s`.
+    pub connect_timeout: Option<String>,
+    /// Longest silence while waiting for an answer or its next piece. Default `60s`.
+    pub read_timeout: Option<String>,
+    /// Longest stall while sending. Default `30s`.
+    pub write_timeout: Option<String>,
+    /// How long an unused connection is kept; keep it below the server's own (Node's is 5 s). Default `4s`.
+    pub idle_timeout: Option<String>,
+    /// Fields set on every request to it, such as a secret that it shares with the edge.
+    #[serde(default)]
+    pub headers: BTreeMap<String, SecretSource>,
+}
+
+/// The mesh store, run inside this process.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Embedded {
+    /// The SQLite file; made when it is not there.
+    pub database: String,
+    /// Tenant that rows of an existing, untenanted database get. Default `default`.
+    pub legacy_tenant: Option<String>,
+}
+
+/// An OpenClaw gateway.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gateway {
+    /// Its name in paths and frames.
+    pub id: String,
+    /// Its name for people.
+    pub name: Option<String>,
+    /// Whose it is.
+    pub tenant: String,
+    /// `ws://host:port` or `wss://host:port`, with a path where the gateway has one.
+    pub url: String,
+    /// The gateway's own secret; kept for the edge's own connection, never shown.
+    pub token: Option<SecretSource>,
+    /// Address of its Control UI, told to dashboards.
+    pub control_ui: Option<String>,
+    /// Whether the gateway trusts the edge's `X-Forwarded-*`. Default `off`: none is sent.
+    #[serde(default)]
+    pub forwarded: Forwarded,
+    /// `false` takes it out without deleting it.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What a gateway is told of the client's address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Forwarded {
+    /// Nothing; also what the client sent is removed.
+    #[default]
+    Off,
+    /// One rebuilt `X-Forwarded-For`, `-Proto` and `-Host`; for gateways that list the edge in `trustedProxies`.
+    Trusted,
+}
+
+/// What is served, and on which terms. One of `upstream`, `gateway` and `mission_control`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Its name in logs, metrics and answers.
+    pub name: String,
+    /// `/exact`, `/prefix/**`, `/with/{param}`.
+    pub path: String,
+    /// Only for this host, or `*.example.com`.
+    pub host: Option<String>,
+    /// Only for these methods; all by default.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Anyone may call it, without a credential.
+    #[serde(default)]
+    pub public: bool,
+    /// The tenant of callers who are known by their signature alone.
+    pub tenant: Option<String>,
+    /// Scopes that the caller needs, all of them.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Limits that apply, all or nothing.
+    #[serde(default)]
+    pub limits: Vec<String>,
+    /// What `%2F` in the path means: `refuse` (default) or `keep`.
+    #[serde(default)]
+    pub encoded_slashes: EncodedSlashes,
+    /// Bounds on the request's body.
+    #[serde(default)]
+    pub body: Body,
+    /// What must be signed.
+    pub verify: Option<Verify>,
+    /// Hand the caller's credential on to the upstream. Off by default.
+    #[serde(default)]
+    pub forward_credential: bool,
+    /// Name of the upstream.
+    pub upstream: Option<String>,
+    /// Take this much off the front of the path before the upstream sees it.
+    pub strip_prefix: Option<String>,
+    /// Put this in front of the path (after `strip_prefix`) before the upstream sees it.
+    pub add_prefix: Option<String>,
+    /// A gateway's id, or the `{param}` that holds it.
+    pub gateway: Option<String>,
+    /// Answer with the edge's own read-only API.
+    #[serde(default)]
+    pub mission_control: bool,
+}
+
+/// What `%2F` in a path means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EncodedSlashes {
+    /// 400.
+    #[default]
+    Refuse,
+    /// It is part of a segment, and the upstream gets it as it came.
+    Keep,
+}
+
+/// Bounds on the request's body.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Body {
+    /// Most bytes; beyond them 413. Default `1MiB` where `verify` holds the body, else `64MiB`.
+    pub max: Option<Size>,
+    /// Time for the whole body where it is held. Default `30s`.
+    pub timeout: Option<String>,
+}
+
+/// What must be signed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verify {
+    /// Who signs, and how.
+    pub scheme: Scheme,
+    /// Whether unsigned messages pass. Default `required`.
+    #[serde(default)]
+    pub mode: Mode,
+    /// What a bad message in a batch does. Default `reject`.
+    #[serde(default)]
+    pub on_failure: OnFailure,
+    /// Where the messages sit in the body. Default `none`: the body is the message or an array.
+    #[serde(default)]
+    pub envelope: Envelope,
+    /// How far `ts` may be from now, both ways; off by default.
+    pub freshness: Option<String>,
+}
+
+/// A way of signing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    /// Ed25519 on each mesh message.
+    Mesh,
+}
+
+/// Whether unsigned messages pass.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Each message must carry a good signature.
+    #[default]
+    Required,
+    /// A message without one passes; one with a bad one does not.
+    Optional,
+}
+
+/// What a bad message in a batch does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// The whole request is refused.
+    #[default]
+    Reject,
+    /// It is taken out; the rest goes on. Not inside envelopes.
+    Drop,
+}
+
+/// Where messages sit in a body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Envelope {
+    /// The body is the message or an array of them.
+    #[default]
+    None,
+    /// A Telegram update.
+    Telegram,
+    /// A Discord message.
+    Discord,
+    /// `body`, `message` or `data`.
+    Generic,
+    /// As the query says: `?unwrap=telegram|discord|generic`, none without it.
+    Query,
+}
+
+/// What happens to requests that no route takes: 404, and these limits (by `ip` alone) apply.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Unmatched {
+    /// Names of limits.
+    pub limits: Vec<String>,
+}

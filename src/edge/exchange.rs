@@ -1,0 +1,128 @@
+//! One request and its answer, as far as it has come: what Pingora's hooks hand from one to the next.
+
+use super::live::{Live, Passage, unix_now};
+use super::upstream::Pool;
+use crate::admission::{Admitted, Rejection, Trail};
+use crate::signatures::{Failure, Verified};
+use bytes::Bytes;
+use http::HeaderValue;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The state of one exchange.
+pub(super) struct Exchange {
+    pub(super) started: Instant,
+    pub(super) arrived: Duration,
+    pub(super) request_id: RequestId,
+    pub(super) live: Arc<Option<Live>>,
+    pub(super) trail: Trail,
+    pub(super) admitted: Option<Admitted>,
+    pub(super) rejection: Option<Rejection>,
+    /// The held body, to be sent on.
+    pub(super) body: Option<Bytes>,
+    pub(super) held: Option<Passage>,
+    pub(super) verified: Option<Verified>,
+    pub(super) failure: Option<Failure>,
+    /// Bytes of a streamed body so far.
+    pub(super) streamed: usize,
+    pub(super) pool: Option<Arc<Pool>>,
+    pub(super) tries: usize,
+    pub(super) dialled: Option<Instant>,
+    pub(super) upstream_took: Option<Duration>,
+    pub(super) socket: Option<SocketEnd>,
+    /// Counts as in flight while the exchange lasts.
+    _passage: Passage,
+}
+
+/// How a relayed WebSocket ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SocketEnd {
+    pub(super) messages_in: u64,
+    pub(super) messages_out: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) code: Option<u16>,
+}
+
+impl Exchange {
+    pub(super) fn new(live: Arc<Option<Live>>, passage: Passage) -> Self {
+        Self {
+            started: Instant::now(),
+            arrived: unix_now(),
+            request_id: RequestId::fresh(),
+            live,
+            trail: Trail::default(),
+            admitted: None,
+            rejection: None,
+            body: None,
+            held: None,
+            verified: None,
+            failure: None,
+            streamed: 0,
+            pool: None,
+            tries: 0,
+            dialled: None,
+            upstream_took: None,
+            socket: None,
+            _passage: passage,
+        }
+    }
+}
+
+/// Names one request in logs and answers, here and in the services behind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct RequestId {
+    text: [u8; 64],
+    len: u8,
+}
+
+impl RequestId {
+    /// 128 random bits in hex. They name, they protect nothing.
+    pub(super) fn fresh() -> Self {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut random = fastrand::u128(..);
+        let mut text = [0; 64];
+        for byte in &mut text[..32] {
+            *byte = HEX[(random & 15) as usize];
+            random >>= 4;
+        }
+        Self { text, len: 32 }
+    }
+
+    /// The id that a trusted proxy gave, if it is one.
+    pub(super) fn taken(value: &HeaderValue) -> Option<Self> {
+        let bytes = value.as_bytes();
+        let fits = (8..=64).contains(&bytes.len());
+        let clean = bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if !(fits && clean) {
+            return None;
+        }
+        let mut text = [0; 64];
+        text[..bytes.len()].copy_from_slice(bytes);
+        Some(Self { text, len: u8::try_from(bytes.len()).ok()? })
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text[..usize::from(self.len)]).unwrap_or_default()
+    }
+
+    pub(super) fn field(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.text[..usize::from(self.len)]).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_made_or_taken_whole() {
+        assert_eq!(RequestId::fresh().as_str().len(), 32);
+        assert!(RequestId::fresh() != RequestId::fresh());
+        let taken = |text: &'static str| RequestId::taken(&HeaderValue::from_static(text)).map(|id| id.as_str().to_owned());
+        assert_eq!(taken("abc-1234.x_Y"), Some("abc-1234.x_Y".to_owned()));
+        for bad in ["short", "with space", "semi;colon"] {
+            assert_eq!(taken(bad), None);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Reads a request's head off the socket, within its bounds, before Pingora does: the guard sees the very
+//! bytes, slow heads are cut off, and refusals get an answer in JSON. A head that passed is handed to
+//! Pingora as the bytes that it reads first.
+
+use super::live::Site;
+use super::observe;
+use super::proxy::Proxy;
+use super::respond;
+use crate::admission::Rejection;
+use crate::identity::head::{self, Bounds, Progress};
+use async_trait::async_trait;
+use bytes::BytesMut;
+use pingora::apps::{HttpServerApp, ReusedHttpStream};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v1::server::HttpSession;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use pingora_timeout::timeout;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// A first read takes most heads whole.
+const FIRST_READ: usize = 2048;
+/// Longest silence of a client within a body.
+const BODY_READ: Duration = Duration::from_secs(30);
+/// Longest stall of a client that takes an answer.
+const WRITE: Duration = Duration::from_secs(60);
+/// How long, and for how many bytes, a refused client is listened to, so that it gets to read the answer.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// The application that the listeners run.
+pub(super) struct Front {
+    pub(super) proxy: Arc<HttpProxy<Proxy>>,
+    pub(super) site: Arc<Site>,
+}
+
+enum Reading {
+    Whole(BytesMut),
+    Closed,
+    Refused(Rejection),
+}
+
+#[async_trait]
+impl HttpServerApp for Front {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        // No listener offers HTTP/2, so there is no other kind of session.
+        let ServerSession::H1(session) = session else { return None };
+        let live = self.site.live.load_full();
+        let live = live.as_ref().as_ref()?;
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
+        let mut stream = session.into_inner();
+        let began = Instant::now();
+        match read(&mut stream, live.head, live.keepalive, live.head_timeout, shutdown).await {
+            Reading::Closed => None,
+            Reading::Refused(rejection) => {
+                observe::refused_head(&self.site, &live.unmatched, peer, &rejection, began);
+                refuse(stream, &rejection).await;
+                None
+            }
+            Reading::Whole(bytes) => {
+                let mut session = HttpSession::new(stream);
+                session.set_pipelined_prefix(bytes);
+                session.set_read_timeout(Some(BODY_READ));
+                session.set_write_timeout(Some(WRITE));
+                session.set_total_drain_timeout(Some(LINGER));
+                self.proxy.process_new_http(ServerSession::H1(session), shutdown).await
+            }
+        }
+    }
+
+    async fn http_cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+/// Reads until the head is whole. An idle connection is closed when the edge shuts down.
+async fn read(
+    stream: &mut Stream,
+    bounds: Bounds,
+    idle: Duration,
+    limit: Duration,
+    shutdown: &ShutdownWatch,
+) -> Reading {
+    let mut bytes = BytesMut::with_capacity(FIRST_READ);
+    let mut shutdown = shutdown.clone();
+    let first = tokio::select! {
+        biased;
+        read = timeout(idle, stream.read_buf(&mut bytes)) => read,
+        _ = shutdown.wait_for(|&stop| stop) => return Reading::Closed,
+    };
+    if !matches!(first, Ok(Ok(1..))) {
+        return Reading::Closed;
+    }
+    let began = Instant::now();
+    loop {
+        match head::examine(&bytes, bounds) {
+            Ok(Progress::Whole { .. }) => return Reading::Whole(bytes),
+            Ok(Progress::Partial) => {}
+            Err(fault) => return Reading::Refused(Rejection::Head(fault)),
+        }
+        // The deadline is for the whole head, however its bytes drip.
+        let left = limit.saturating_sub(began.elapsed());
+        match timeout(left, stream.read_buf(&mut bytes)).await {
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) => return Reading::Closed,
+            Err(_) => return Reading::Refused(Rejection::HeadTimeout),
+        }
+    }
+}
+
+/// Answers, then listens for a moment: a socket closed with unread bytes would reset the answer away.
+async fn refuse(mut stream: Stream, rejection: &Rejection) {
+    let answer = respond::raw(rejection);
+    let _ = timeout(LINGER, async {
+        if stream.write_all(&answer).await.is_err() || stream.flush().await.is_err() {
+            return;
+        }
+        let _ = stream.shutdown().await;
+        let mut sink = vec![0; 8 * 1024];
+        let mut seen = 0;
+        while seen < LINGER_BYTES {
+            match stream.read(&mut sink).await {
+                Ok(n @ 1..) => seen += n,
+                Ok(0) | Err(_) => return,
+            }
+        }
+    })
+    .await;
+}

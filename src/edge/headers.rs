@@ -1,0 +1,206 @@
+//! Which fields go on, which never do, and which the edge sets: towards upstreams and gateways.
+//!
+//! Whatever says who calls is the edge's to say. A client's own is removed before the edge's is set.
+
+use super::exchange::Exchange;
+use super::live::Live;
+use crate::config::checked::Forwarded;
+use crate::identity::caller::{Carrier, X_API_KEY};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use pingora::http::RequestHeader;
+use std::net::IpAddr;
+
+/// Fields that say who calls or for whom. Prefixes are in [`is_identity`].
+const IDENTITY: &[&str] = &[
+    "forwarded",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-credential-id",
+    "x-edge-auth",
+    "x-node-id",
+    "x-original-forwarded-for",
+    "x-real-ip",
+    "x-request-id",
+    "x-tenant-id",
+    "true-client-ip",
+    "cf-connecting-ip",
+];
+
+/// Whether a field (in lower case) is the edge's to set: then a client's own does not go on.
+pub(super) fn is_identity(name: &str) -> bool {
+    match name.as_bytes().first() {
+        Some(b'x') => {
+            name.starts_with("x-forwarded-")
+                || name.starts_with("x-verified-")
+                || name.starts_with("x-openclaw-")
+                || IDENTITY.contains(&name)
+        }
+        Some(b'f' | b't' | b'c') => IDENTITY.contains(&name) || name.starts_with("tailscale-"),
+        _ => false,
+    }
+}
+
+/// The address, scheme and host that upstreams are told the client used.
+pub(super) struct Origin {
+    client: Option<IpAddr>,
+    proto: HeaderValue,
+    host: Option<HeaderValue>,
+}
+
+impl Origin {
+    /// A trusted proxy's word counts for scheme and host; else the socket's own.
+    pub(super) fn of(live: &Live, peer: Option<IpAddr>, client: Option<IpAddr>, fields: &HeaderMap) -> Self {
+        let trusted = peer.is_some_and(|peer| live.policy.trusts(peer));
+        let told = |name: &str| trusted.then(|| fields.get(name).cloned()).flatten();
+        let proto = told("x-forwarded-proto").filter(|proto| proto == "https" || proto == "http");
+        Self {
+            client,
+            proto: proto.unwrap_or(HeaderValue::from_static("http")),
+            host: told("x-forwarded-host").or_else(|| fields.get(header::HOST).cloned()),
+        }
+    }
+
+    fn write(self, mut set: impl FnMut(&'static str, HeaderValue)) {
+        if let Some(client) = self.client.and_then(|ip| address(ip)) {
+            set("x-forwarded-for", client);
+        }
+        set("x-forwarded-proto", self.proto);
+        if let Some(host) = self.host {
+            set("x-forwarded-host", host);
+        }
+    }
+}
+
+fn address(ip: IpAddr) -> Option<HeaderValue> {
+    use std::io::Write as _;
+    let mut text = [0u8; 48];
+    let mut rest = &mut text[..];
+    write!(rest, "{ip}").ok()?;
+    let left = rest.len();
+    let used = text.len() - left;
+    HeaderValue::from_bytes(&text[..used]).ok()
+}
+
+/// Takes out what a client may not say, and its credential unless the route hands it on.
+pub(super) fn cleanse(request: &mut RequestHeader, carrier: Option<Carrier>, keep_credential: bool) {
+    // Almost no request has any: one look over the names costs less than a dozen removals.
+    let mut found: Option<Vec<HeaderName>> = None;
+    for name in request.headers.keys() {
+        if is_identity(name.as_str()) {
+            found.get_or_insert_default().push(name.clone());
+        }
+    }
+    for name in found.into_iter().flatten() {
+        request.remove_header(&name);
+    }
+    match carrier {
+        Some(Carrier::ApiKey) if !keep_credential => drop(request.remove_header(&X_API_KEY)),
+        Some(Carrier::Authorization) if !keep_credential => drop(request.remove_header(&header::AUTHORIZATION)),
+        // Where the edge took no credential, the fields are the upstream's own business.
+        Some(Carrier::ApiKey | Carrier::Authorization) | None => {}
+    }
+}
+
+/// Says who calls.
+pub(super) fn identify(request: &mut RequestHeader, exchange: &Exchange) -> pingora::Result<()> {
+    request.insert_header("x-request-id", exchange.request_id.field())?;
+    if let Some(tenant) = &exchange.trail.tenant {
+        request.insert_header("x-tenant-id", tenant.field.clone())?;
+    }
+    if let Some(credential) = &exchange.trail.credential {
+        request.insert_header("x-credential-id", credential.id_field.clone())?;
+        if let Some(node) = &credential.node_field {
+            request.insert_header("x-node-id", node.clone())?;
+        }
+    }
+    if exchange.verified.as_ref().is_some_and(|verified| verified.verified > 0) {
+        request.insert_header("x-verified-source", HeaderValue::from_static("mesh"))?;
+    }
+    Ok(())
+}
+
+/// Says for whom, to an ordinary upstream.
+pub(super) fn forward(request: &mut RequestHeader, origin: Origin) -> pingora::Result<()> {
+    let mut result = Ok(());
+    origin.write(|name, value| {
+        if let Err(error) = request.insert_header(name, value) {
+            result = Err(error);
+        }
+    });
+    result
+}
+
+/// What a gateway is told of the client: nothing, or one rebuilt chain without a loopback address (a
+/// gateway refuses both a chain it did not ask for and one that claims its own host).
+pub(super) fn forwarded_to_gateway(policy: Forwarded, client: Option<IpAddr>) -> bool {
+    match policy {
+        Forwarded::Off => false,
+        Forwarded::Trusted => client.is_some_and(|ip| !ip.is_loopback()),
+    }
+}
+
+/// A client's fields for the handshake with a gateway.
+pub(super) fn for_gateway(exchange: &Exchange, fields: &HeaderMap, carrier: Option<Carrier>, tell: Option<Origin>) -> HeaderMap {
+    let mut out = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        let dropped = is_identity(name.as_str())
+            || is_hop_by_hop(name)
+            || (name == X_API_KEY && carrier == Some(Carrier::ApiKey))
+            || (name == header::AUTHORIZATION && carrier == Some(Carrier::Authorization));
+        if !dropped {
+            out.append(name, value.clone());
+        }
+    }
+    out.insert(HeaderName::from_static("x-request-id"), exchange.request_id.field());
+    if let Some(origin) = tell {
+        origin.write(|name, value| {
+            out.insert(HeaderName::from_static(name), value);
+        });
+    }
+    out
+}
+
+/// Fields of one connection (RFC 9110 section 7.6.1), and those of the WebSocket handshake that each hop
+/// makes for itself.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "content-length"
+            | "upgrade"
+            | "expect"
+            | "sec-websocket-key"
+            | "sec-websocket-version"
+            | "sec-websocket-extensions"
+            | "sec-websocket-accept"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_cannot_say_who_it_is() {
+        for name in ["x-tenant-id", "x-node-id", "x-forwarded-for", "x-forwarded-user", "forwarded", "x-real-ip", "x-verified-source", "x-openclaw-scopes", "tailscale-user-login", "x-edge-auth", "x-credential-id"] {
+            assert!(is_identity(name), "{name}");
+        }
+        for name in ["x-api-version", "accept", "x-mesh-id", "content-type", "cookie", "traceparent"] {
+            assert!(!is_identity(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_never_hears_of_a_loopback_client() {
+        let check = |policy, ip: &str| forwarded_to_gateway(policy, Some(ip.parse().unwrap()));
+        assert!(check(Forwarded::Trusted, "203.0.113.9"));
+        assert!(!check(Forwarded::Trusted, "127.0.0.1"));
+        assert!(!check(Forwarded::Off, "203.0.113.9"));
+    }
+}

@@ -1,0 +1,240 @@
+//! What the edge runs on: [`Live`] is one config, compiled, swapped whole on reload; [`Site`] is what
+//! outlives reloads.
+
+use super::access_log::AccessLog;
+use super::upstream::Pool;
+use crate::admission::Policy;
+use crate::admission::policy::PolicyError;
+use crate::config::checked::{self, Config};
+use crate::identity::head::Bounds;
+use crate::limits::{Limiter, Tick};
+use crate::metrics::{Metrics, RouteSeries, UNMATCHED};
+use arc_swap::ArcSwap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+/// One config, compiled. An exchange keeps the one that it began with.
+pub struct Live {
+    /// What decides.
+    pub policy: Policy,
+    /// Bounds on heads.
+    pub head: Bounds,
+    /// Time for a head.
+    pub head_timeout: Duration,
+    /// How long idle client connections are kept.
+    pub keepalive: Duration,
+    pub(super) series: Vec<RouteSeries>,
+    pub(super) unmatched: RouteSeries,
+    pub(super) pools: Vec<Arc<Pool>>,
+    pub(super) gateways: Vec<Arc<Pool>>,
+    pub(super) hub: Arc<Pool>,
+    /// Most WebSockets at once.
+    pub max_websockets: usize,
+    /// Most bytes of held bodies.
+    pub max_held_bodies: usize,
+}
+
+/// Where the services inside this process listen.
+#[derive(Debug, Clone)]
+pub struct Inner {
+    /// The embedded store's socket.
+    pub store: PathBuf,
+    /// The hub's socket.
+    pub hub: PathBuf,
+}
+
+impl Live {
+    /// Compiles a config and looks up its upstreams' addresses.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub async fn new(config: &Config, site: &Site, inner: &Inner) -> Result<Self, PolicyError> {
+        let policy = Policy::new(config, site.limiter.clone())?;
+        let mut pools = Vec::with_capacity(config.upstreams.len());
+        for upstream in &config.upstreams {
+            pools.push(Arc::new(Pool::upstream(upstream, &inner.store, &site.metrics).await));
+        }
+        let mut gateways = Vec::with_capacity(config.gateways.len());
+        for gateway in &config.gateways {
+            gateways.push(Arc::new(Pool::gateway(gateway, &site.metrics).await));
+        }
+        Ok(Self {
+            series: config.routes.iter().map(|route| site.metrics.route(route.name.as_str())).collect(),
+            unmatched: site.metrics.route(UNMATCHED),
+            head: Bounds { max_bytes: config.head.max_bytes, max_fields: config.head.max_fields },
+            head_timeout: config.head.timeout,
+            keepalive: config.server.keepalive,
+            max_websockets: config.server.max_websockets,
+            max_held_bodies: config.server.max_held_bodies,
+            hub: Arc::new(Pool::inside("hub", &inner.hub, &site.metrics)),
+            policy,
+            pools,
+            gateways,
+        })
+    }
+
+    pub(super) fn series(&self, route: Option<usize>) -> &RouteSeries {
+        route.map_or(&self.unmatched, |index| &self.series[index])
+    }
+
+    /// Every pool whose addresses come from names.
+    pub(super) fn named_pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.pools.iter().chain(&self.gateways).filter(|pool| pool.has_names())
+    }
+}
+
+/// What outlives reloads: limiter state, metrics, log, counts.
+pub struct Site {
+    /// All limiter state.
+    pub limiter: Arc<Limiter>,
+    /// All series.
+    pub metrics: Arc<Metrics>,
+    /// The access log.
+    pub access_log: AccessLog,
+    /// What is in force.
+    pub live: ArcSwap<Option<Live>>,
+    started: Instant,
+    in_flight: AtomicUsize,
+    held: AtomicUsize,
+    websockets: AtomicUsize,
+    draining: watch::Sender<bool>,
+    listening: AtomicBool,
+}
+
+impl Site {
+    /// A site without a config yet.
+    #[must_use]
+    pub fn new(limiter: Arc<Limiter>, metrics: Arc<Metrics>, log: &checked::AccessLogTarget) -> std::io::Result<Self> {
+        Ok(Self {
+            access_log: AccessLog::open(log, metrics.access_log_dropped.clone())?,
+            limiter,
+            metrics,
+            live: ArcSwap::from_pointee(None),
+            started: Instant::now(),
+            in_flight: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            websockets: AtomicUsize::new(0),
+            draining: watch::Sender::new(false),
+            listening: AtomicBool::new(false),
+        })
+    }
+
+    /// The limiter's clock.
+    #[must_use]
+    pub fn tick(&self) -> Tick {
+        Tick::between(self.started, Instant::now())
+    }
+
+    /// Whether clients can connect.
+    #[must_use]
+    pub fn is_listening(&self) -> bool {
+        self.listening.load(Ordering::Acquire)
+    }
+
+    /// Waits until a client could connect: Pingora binds its listeners in its own time.
+    pub async fn watch_listener(&self, address: SocketAddr) {
+        let ip = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        while TcpStream::connect((ip, address.port())).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.listening.store(true, Ordering::Release);
+    }
+
+    /// Says that the edge is going down: sockets are closed, readiness is withdrawn.
+    pub fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    /// Becomes true when the edge goes down.
+    #[must_use]
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
+    /// Waits until the edge goes down.
+    pub async fn until_draining(&self) {
+        // The sender lives as long as the site, so the wait ends only when it is true.
+        drop(self.draining().wait_for(|&draining| draining).await);
+    }
+
+    /// Requests being worked on.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    pub(super) fn enter(self: &Arc<Self>) -> Passage {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.metrics.in_flight.inc();
+        Passage { site: self.clone(), what: Kind::Request }
+    }
+
+    /// Room for an open WebSocket, if there is some.
+    pub(super) fn open_socket(self: &Arc<Self>, most: usize) -> Option<Passage> {
+        claim(&self.websockets, 1, most)?;
+        self.metrics.websockets_open.inc();
+        Some(Passage { site: self.clone(), what: Kind::Socket })
+    }
+
+    /// Room for a held body of this many bytes, if there is some.
+    pub(super) fn hold(self: &Arc<Self>, bytes: usize, most: usize) -> Option<Passage> {
+        claim(&self.held, bytes, most)?;
+        self.metrics.held_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        Some(Passage { site: self.clone(), what: Kind::Held(bytes) })
+    }
+}
+
+fn claim(counter: &AtomicUsize, amount: usize, most: usize) -> Option<usize> {
+    counter
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+            now.checked_add(amount).filter(|&then| then <= most)
+        })
+        .ok()
+}
+
+/// Something that counts while it lasts; a panic on the way gives it back too.
+pub(super) struct Passage {
+    site: Arc<Site>,
+    what: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Request,
+    Socket,
+    Held(usize),
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        let site = &self.site;
+        match self.what {
+            Kind::Request => {
+                site.in_flight.fetch_sub(1, Ordering::AcqRel);
+                site.metrics.in_flight.dec();
+            }
+            Kind::Socket => {
+                site.websockets.fetch_sub(1, Ordering::AcqRel);
+                site.metrics.websockets_open.dec();
+            }
+            Kind::Held(bytes) => {
+                site.held.fetch_sub(bytes, Ordering::AcqRel);
+                site.metrics.held_bytes.sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+            }
+        }
+    }
+}
+
+/// Unix time now.
+pub(super) fn unix_now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

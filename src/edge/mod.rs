@@ -1,0 +1,24 @@
+//! Pingora's shell: sockets, clocks and the way of a request from head to log line. The only room that
+//! knows Pingora; what is decided here was decided by [`admission`](crate::admission).
+//!
+//! The way: [`front`] reads the head, [`proxy`] walks it through admission, [`body`] holds what must be
+//! verified, [`upstream`] and [`headers`] send it on, or [`tunnel`] relays a WebSocket, [`respond`]
+//! answers refusals, [`observe`] tells what happened.
+
+mod access_log;
+pub mod admin;
+mod body;
+mod exchange;
+mod front;
+mod headers;
+pub mod live;
+mod observe;
+mod proxy;
+pub mod reload;
+mod respond;
+pub mod server;
+mod tunnel;
+mod upstream;
+
+pub use access_log::AccessLog;
+pub use live::{Live, Site};

@@ -1,0 +1,356 @@
+//! Pingora's hooks, in the order in which they run. Each is a few calls; the work is in the rooms.
+
+use super::body;
+use super::exchange::{Exchange, RequestId};
+use super::headers::{self, Origin};
+use super::live::{Live, Site, unix_now};
+use super::observe;
+use super::respond;
+use super::tunnel;
+use super::upstream::Pool;
+use crate::admission::{Admitted, Head, Now, Rejection};
+use crate::config::checked::Target;
+use crate::signatures::{self, Context, Forward, Scratch};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The proxy that all listeners share.
+pub(super) struct Proxy {
+    pub(super) site: Arc<Site>,
+}
+
+/// What a hook answers when the site has no config, which `serve` never lets happen.
+fn unconfigured() -> Box<Error> {
+    Error::explain(ErrorType::InternalError, "no config is in force")
+}
+
+/// Carries a refusal through Pingora to `fail_to_proxy`, which answers it.
+fn carry(exchange: &mut Exchange, rejection: Rejection) -> Box<Error> {
+    let status = rejection.answer().status;
+    exchange.rejection = Some(rejection);
+    Error::new(ErrorType::HTTPStatus(status))
+}
+
+fn peer_of(session: &Session) -> Option<IpAddr> {
+    session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
+}
+
+impl Proxy {
+    /// Walks the head through admission.
+    fn admit(&self, live: &Live, session: &Session, exchange: &mut Exchange) -> Result<Admitted, Rejection> {
+        let head = session.req_header();
+        // A listener on a Unix socket has no address; its clients are this host's.
+        let peer = peer_of(session).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        if live.policy.trusts(peer)
+            && let Some(id) = head.headers.get("x-request-id").and_then(RequestId::taken)
+        {
+            exchange.request_id = id;
+        }
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let view = Head { peer, method: &head.method, host, path: head.uri.path(), fields: &head.headers };
+        let now = Now { tick: self.site.tick(), unix: unix_now().as_secs() };
+        live.policy.admit(view, now, &mut exchange.trail)
+    }
+
+    /// Everything that may refuse before the upstream is even connected to.
+    async fn gates(
+        &self,
+        live: &Live,
+        session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<Result<(), Rejection>> {
+        let admitted = match self.admit(live, session, exchange) {
+            Ok(admitted) => admitted,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let route = admitted.route;
+        exchange.pool = Some(pool(live, &admitted).clone());
+        exchange.admitted = Some(admitted);
+        if live.policy.routes[route].verify.is_some() {
+            return self.verify(live, session, exchange, route).await;
+        }
+        let declared = body::declared(&session.req_header().headers);
+        if declared.is_some_and(|length| length > live.policy.routes[route].body_max) {
+            return Ok(Err(Rejection::BodyTooLarge));
+        }
+        Ok(Ok(()))
+    }
+
+    async fn verify(
+        &self,
+        live: &Live,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        route: usize,
+    ) -> pingora::Result<Result<(), Rejection>> {
+        let (body, passage) = match body::hold(session, &self.site, live, route).await? {
+            Ok(held) => held,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        exchange.held = Some(passage);
+        let route = &live.policy.routes[route];
+        let (Some(policy), Some(tenant)) = (&route.verify, &exchange.trail.tenant) else {
+            // The config's check lets `verify` stand only where callers have a tenant.
+            return Ok(Err(Rejection::Internal));
+        };
+        let context = Context {
+            policy,
+            tenant: &tenant.id,
+            keys: &live.policy.nodes,
+            query: session.req_header().uri.query(),
+            now_unix: unix_now().as_secs_f64(),
+        };
+        let verified = match signatures::verify(&body, &context, &mut Scratch::default()) {
+            Ok(verified) => verified,
+            Err(failure) => {
+                exchange.failure = Some(failure);
+                return Ok(Err(Rejection::Signature(failure.reason)));
+            }
+        };
+        exchange.body = Some(match &verified.forward {
+            Forward::AsIs => body,
+            Forward::Rewritten(bytes) => Bytes::copy_from_slice(bytes),
+        });
+        exchange.verified = Some(verified);
+        Ok(Ok(()))
+    }
+}
+
+/// Who answers an admitted request.
+fn pool<'a>(live: &'a Live, admitted: &Admitted) -> &'a Arc<Pool> {
+    match (admitted.gateway, &live.policy.routes[admitted.route].target) {
+        (Some(gateway), _) => &live.gateways[gateway],
+        (None, Target::Upstream { index, .. }) => &live.pools[*index],
+        // Gateways were found or refused by admission.
+        (None, Target::MissionControl | Target::Gateway(_) | Target::GatewayParam(_)) => &live.hub,
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        Exchange::new(self.site.live.load_full(), self.site.enter())
+    }
+
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> pingora::Result<bool> {
+        let whole = exchange.live.clone();
+        let live = whole.as_ref().as_ref().ok_or_else(unconfigured)?;
+        let refused = match self.gates(live, session, exchange).await? {
+            Err(rejection) => Some(rejection),
+            Ok(()) if !session.is_upgrade_req() => return Ok(false),
+            Ok(()) => match tunnel::serve(&self.site, live, session, exchange).await? {
+                tunnel::Outcome::Relayed => None,
+                tunnel::Outcome::NotForUs => return Ok(false),
+                tunnel::Outcome::Refused(rejection) => Some(rejection),
+            },
+        };
+        if let Some(rejection) = refused {
+            respond::refuse(session, exchange, rejection).await?;
+            if !session.is_body_done() {
+                body::linger(session).await;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Exchange) -> pingora::Result<Box<HttpPeer>> {
+        exchange.tries += 1;
+        exchange.dialled = Some(Instant::now());
+        match exchange.pool.as_ref().ok_or_else(unconfigured)?.pick() {
+            Some(peer) => Ok(peer),
+            None => Err(carry(exchange, Rejection::NoAddress)),
+        }
+    }
+
+    /// Nothing was sent, so any request may go to the next address.
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        exchange: &mut Exchange,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        let addresses = exchange.pool.as_ref().map_or(0, |pool| pool.len());
+        error.set_retry(exchange.tries < addresses.min(4));
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<()> {
+        let whole = exchange.live.clone();
+        let live = whole.as_ref().as_ref().ok_or_else(unconfigured)?;
+        let Some(admitted) = &exchange.admitted else { return Err(unconfigured()) };
+        let route = &live.policy.routes[admitted.route];
+        let client = exchange.trail.client;
+        let origin = Origin::of(live, peer_of(session), client, &session.req_header().headers);
+        headers::cleanse(request, admitted.carrier, route.forward_credential);
+        match admitted.gateway {
+            Some(gateway) => {
+                request.insert_header("x-request-id", exchange.request_id.field())?;
+                if headers::forwarded_to_gateway(live.policy.gateways[gateway].forwarded, client) {
+                    headers::forward(request, origin)?;
+                }
+            }
+            None => {
+                headers::identify(request, exchange)?;
+                headers::forward(request, origin)?;
+            }
+        }
+        if let Some(pool) = &exchange.pool {
+            for (name, value) in &pool.fields {
+                request.insert_header(name, value.expose())?;
+            }
+        }
+        if let Some(path) = tunnel::path(route, admitted.gateway.map(|index| &live.policy.gateways[index]), &request.uri) {
+            request.set_raw_path(path.as_bytes())?;
+        }
+        if let Some(body) = &exchange.body {
+            request.remove_header(&header::TRANSFER_ENCODING);
+            request.remove_header(&header::EXPECT);
+            request.insert_header(header::CONTENT_LENGTH, http::HeaderValue::from(body.len()))?;
+        }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        piece: &mut Option<Bytes>,
+        end: bool,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<()> {
+        if let Some(body) = &exchange.body {
+            // Pingora offers the tail that it kept; the whole goes on, on every try.
+            if !body.is_empty() {
+                *piece = Some(body.clone());
+            }
+            return Ok(());
+        }
+        if end && piece.as_ref().is_some_and(Bytes::is_empty) {
+            // An empty last piece would be written as a second end of a chunked body.
+            *piece = None;
+        }
+        let whole = exchange.live.clone();
+        let Some((live, admitted)) = whole.as_ref().as_ref().zip(exchange.admitted.as_ref()) else { return Ok(()) };
+        let most = live.policy.routes[admitted.route].body_max;
+        body::count(exchange, most, piece.as_ref()).map_err(|rejection| carry(exchange, rejection))
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _: &mut Session,
+        answer: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<()> {
+        if answer.status.is_informational() {
+            return Ok(());
+        }
+        if let (Some(dialled), Some(pool)) = (exchange.dialled, &exchange.pool) {
+            let took = dialled.elapsed();
+            pool.seconds.observe(took.as_secs_f64());
+            exchange.upstream_took = Some(took);
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _: &mut Session,
+        answer: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<()> {
+        if answer.status.is_informational() {
+            return Ok(());
+        }
+        answer.insert_header("x-request-id", exchange.request_id.field())?;
+        if let Some(dropped) = exchange.verified.as_ref().map(|verified| verified.dropped.total())
+            && dropped > 0
+        {
+            answer.insert_header("x-messages-dropped", http::HeaderValue::from(dropped))?;
+        }
+        // A redirect is followed at once: what remains would be stale (draft-ietf-httpapi-ratelimit-headers).
+        if let Some(live) = exchange.live.as_ref()
+            && let Some((rules, decision)) = exchange.trail.limits(&live.policy)
+            && !answer.status.is_redirection()
+        {
+            respond::limit_fields(rules, decision, answer)?;
+        }
+        Ok(())
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+        let rejection = exchange.rejection.take().or_else(|| failure(error));
+        let free = session.response_written().is_none_or(|head| head.status.is_informational() && head.status != 101);
+        let Some(rejection) = rejection else {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        };
+        let error_code = rejection.answer().status;
+        if free {
+            session.set_keepalive(None);
+            if respond::refuse(session, exchange, rejection).await.is_ok() {
+                body::linger(session).await;
+            }
+        } else {
+            exchange.rejection = Some(rejection);
+        }
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+        observe::finished(&self.site, exchange, session, error);
+    }
+
+    /// The access log tells it, once.
+    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+        true
+    }
+}
+
+/// What a failure on the way means for the client; nothing when the client itself is gone.
+fn failure(error: &Error) -> Option<Rejection> {
+    use ErrorType::{
+        ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout, TLSHandshakeTimedout,
+        WriteError, WriteTimedout,
+    };
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Upstream, ReadTimedout | WriteTimedout) => Some(Rejection::UpstreamTimeout),
+        (ErrorSource::Upstream, ConnectTimedout | TLSHandshakeTimedout) => Some(Rejection::UpstreamTimeout),
+        (ErrorSource::Upstream, kind) if is_connect(kind) => Some(Rejection::Unreachable),
+        (ErrorSource::Upstream, _) => Some(Rejection::BadUpstream),
+        (ErrorSource::Downstream, ReadTimedout) => Some(Rejection::BodyTimeout),
+        (ErrorSource::Downstream, InvalidHTTPHeader) => {
+            Some(Rejection::Head(crate::identity::head::HeadFault::FieldValue))
+        }
+        (ErrorSource::Downstream, WriteError | ReadError | ConnectionClosed | WriteTimedout) => None,
+        (_, HTTPStatus(_)) => Some(Rejection::Internal),
+        (ErrorSource::Downstream, _) => None,
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Rejection::Internal),
+    }
+}
+
+fn is_connect(kind: &ErrorType) -> bool {
+    use ErrorType::{
+        BindError, ConnectError, ConnectNoRoute, ConnectProxyFailure, ConnectRefused, SocketError, TLSHandshakeFailure,
+    };
+    matches!(
+        kind,
+        BindError | ConnectError | ConnectNoRoute | ConnectProxyFailure | ConnectRefused | SocketError | TLSHandshakeFailure
+    )
+}

@@ -1,0 +1,190 @@
+//! Loads the config anew on SIGHUP and when a file that it was read from changes.
+//!
+//! A reload is all or nothing: a file with a mistake leaves the old config in force, says why in the log,
+//! and shows in the metrics. Requests in flight keep the config that they began with.
+
+use super::live::{Inner, Live, Site, unix_now};
+use crate::config::checked::Config;
+use crate::config::{self, Effects, Problems};
+use crate::admission::policy::PolicyError;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How often files are looked at. Looking is a `stat` a file and works on every file system.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often names of upstreams are looked up again.
+const NAMES: Duration = Duration::from_secs(15);
+
+/// Where a config comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// The quickstart that is part of the program: name and text.
+    Builtin(&'static str, &'static str),
+}
+
+impl Source {
+    /// What messages call it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Builtin(name, _) => (*name).to_owned(),
+        }
+    }
+
+    /// Reads and checks it.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn load(&self, effects: Effects) -> Result<config::Loaded, Problems> {
+        match self {
+            Self::File(path) => config::load(path, effects),
+            Self::Builtin(name, text) => config::parse(name, text, effects),
+        }
+    }
+}
+
+/// Called with each config that comes into force.
+pub type Listener = Box<dyn Fn(&Config) + Send + Sync>;
+
+/// Keeps the config in force up to date.
+pub struct Reloader {
+    /// Where from.
+    pub source: Source,
+    /// Whose config.
+    pub site: Arc<Site>,
+    /// Where the services inside listen.
+    pub inner: Inner,
+    /// Who else wants to know.
+    pub listeners: Vec<Listener>,
+}
+
+impl Reloader {
+    /// Puts a config in force.
+    ///
+    /// # Errors
+    /// When it cannot be compiled; the old one stays in force.
+    pub async fn apply(&self, config: &Config) -> Result<(), PolicyError> {
+        let live = Live::new(config, &self.site, &self.inner).await?;
+        self.site.live.store(Arc::new(Some(live)));
+        for listener in &self.listeners {
+            listener(config);
+        }
+        let metrics = &self.site.metrics;
+        metrics.config_loaded.set(i64::try_from(unix_now().as_secs()).unwrap_or(i64::MAX));
+        metrics.config_stale.set(0);
+        Ok(())
+    }
+
+    /// Watches until the edge goes down. `config` is the one in force.
+    pub async fn run(self, config: Arc<Config>) {
+        let mut hangup = match signal(SignalKind::hangup()) {
+            Ok(signal) => Some(signal),
+            Err(error) => {
+                tracing::error!(%error, "SIGHUP cannot be listened for; file changes still reload the config");
+                None
+            }
+        };
+        let mut in_force = config;
+        let mut seen = stamps(&in_force.files);
+        let mut look = tokio::time::interval(LOOK);
+        let mut names = tokio::time::interval(NAMES);
+        loop {
+            tokio::select! {
+                () = hung_up(&mut hangup) => {
+                    self.site.access_log.reopen();
+                    seen = stamps(&in_force.files);
+                    self.reload(&mut in_force).await;
+                }
+                _ = look.tick() => {
+                    let now = stamps(&in_force.files);
+                    if now != seen {
+                        seen = now;
+                        self.reload(&mut in_force).await;
+                    }
+                }
+                _ = names.tick() => self.refresh_names().await,
+                () = self.site.until_draining() => return,
+            }
+        }
+    }
+
+    async fn reload(&self, in_force: &mut Arc<Config>) {
+        let source = self.source.clone();
+        let loaded = tokio::task::spawn_blocking(move || source.load(Effects::Create)).await;
+        let result = match loaded {
+            Ok(Ok(loaded)) => self.swap(in_force, loaded.config).await,
+            Ok(Err(problems)) => Err(problems.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let reloads = &self.site.metrics.reloads;
+        match result {
+            Ok(()) => {
+                reloads.with_label_values(&["applied"]).inc();
+                tracing::info!(fingerprint = %in_force.fingerprint, "config reloaded");
+            }
+            Err(why) => {
+                reloads.with_label_values(&["refused"]).inc();
+                self.site.metrics.config_stale.set(1);
+                tracing::error!(%why, "the new config is refused; the old one stays in force");
+            }
+        }
+    }
+
+    async fn swap(&self, in_force: &mut Arc<Config>, new: Config) -> Result<(), String> {
+        self.apply(&new).await.map_err(|error| error.to_string())?;
+        needs_restart(in_force, &new);
+        *in_force = Arc::new(new);
+        Ok(())
+    }
+
+    async fn refresh_names(&self) {
+        let live = self.site.live.load_full();
+        for pool in live.iter().flat_map(Live::named_pools) {
+            pool.refresh().await;
+        }
+    }
+}
+
+async fn hung_up(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// What tells two states of a file apart without reading it.
+type Stamp = Option<(SystemTime, u64, u64)>;
+
+fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
+    files.iter().map(|file| stamp(file)).collect()
+}
+
+fn stamp(file: &Path) -> Stamp {
+    use std::os::unix::fs::MetadataExt as _;
+    let about = std::fs::metadata(file).ok()?;
+    Some((about.modified().ok()?, about.len(), about.ino()))
+}
+
+/// Says which changes wait for a restart: what is bound or opened once.
+fn needs_restart(old: &Config, new: &Config) {
+    let changed = [
+        ("listen", old.listen != new.listen),
+        ("admin", old.admin != new.admin),
+        ("data", old.data != new.data),
+        ("server.threads", old.server.threads != new.server.threads),
+        ("server.drain", old.server.drain != new.server.drain),
+        ("access_log", old.access_log != new.access_log),
+        ("limiter.max_addresses", old.max_addresses != new.max_addresses),
+        ("upstreams.*.embedded", old.embedded() != new.embedded()),
+    ];
+    for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
+        tracing::warn!(key, "this change comes into force with the next start");
+    }
+}

@@ -1,0 +1,97 @@
+//! Binds the listeners, runs Pingora, and ends the process once it has drained.
+
+use super::front::Front;
+use super::live::Site;
+use super::proxy::Proxy;
+use crate::config::checked::Config;
+use async_trait::async_trait;
+use pingora::proxy::http_proxy;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server, ShutdownWatch};
+use pingora::services::background::{BackgroundService, background_service};
+use pingora::services::listening::Service;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Idle connections kept to upstreams, for each thread.
+const UPSTREAM_POOL: usize = 512;
+/// How often the drain looks whether it is done.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Why the edge cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be bound.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Runs the edge until a signal ends it. The config must be in force already.
+///
+/// # Errors
+/// [`StartError`], before anything was served.
+pub fn serve(config: &Config, site: &Arc<Site>) -> Result<(), StartError> {
+    for &address in &config.listen {
+        // Pingora panics on an address that is taken; this says it in words.
+        std::net::TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })?;
+    }
+    let mut server = Server::new_with_opt_and_conf(None, conf(config));
+    server.bootstrap();
+    let proxy = Arc::new(http_proxy(&server.configuration, Proxy { site: site.clone() }));
+    let mut front = Service::new("edge".into(), Front { proxy, site: site.clone() });
+    for address in &config.listen {
+        front.add_tcp(&address.to_string());
+    }
+    server.add_service(background_service("drain", Drain { site: site.clone(), longest: config.server.drain }));
+    server.add_service(front);
+    server.run(RunArgs::default());
+    site.access_log.flush();
+    Ok(())
+}
+
+fn conf(config: &Config) -> ServerConf {
+    ServerConf {
+        threads: config.server.threads,
+        // Requests stay on the thread that took them: measured faster than stealing (docs/performance.md).
+        work_stealing: false,
+        upstream_keepalive_pool_size: UPSTREAM_POOL,
+        max_retries: 4,
+        grace_period_seconds: Some(config.server.drain.as_secs().max(1)),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    }
+}
+
+/// Ends the process when everything in flight has ended, or when its time is over.
+struct Drain {
+    site: Arc<Site>,
+    longest: Duration,
+}
+
+#[async_trait]
+impl BackgroundService for Drain {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        if shutdown.wait_for(|&stop| stop).await.is_err() {
+            return;
+        }
+        self.site.drain();
+        tracing::info!(in_flight = self.site.in_flight(), "draining");
+        let began = Instant::now();
+        while self.site.in_flight() > 0 && began.elapsed() < self.longest {
+            tokio::time::sleep(LOOK).await;
+        }
+        let left = self.site.in_flight();
+        if left > 0 {
+            tracing::warn!(left, "the time to drain is over; these are cut off");
+        }
+        tracing::info!(after_ms = began.elapsed().as_millis(), "stopped");
+        self.site.access_log.flush();
+        std::process::exit(0);
+    }
+}

@@ -1,0 +1,258 @@
+//! Which key a caller holds and what that key says of them.
+//!
+//! The work is the same whether or not the key exists: one SHA-256, one look-up, one comparison in
+//! constant time. Nothing here says which part failed.
+
+use crate::ids::{CredentialId, NodeId, TenantId};
+use base64::Engine as _;
+use http::{HeaderMap, HeaderValue, header};
+use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use subtle::ConstantTimeEq as _;
+
+/// Longest key text that is looked at.
+const MAX_KEY: usize = 512;
+
+/// The field for API keys.
+pub const X_API_KEY: http::HeaderName = http::HeaderName::from_static("x-api-key");
+
+/// A set of scopes; the policy numbers them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScopeSet(pub u128);
+
+impl ScopeSet {
+    /// Whether all of `needed` are here.
+    #[must_use]
+    pub fn covers(self, needed: Self) -> bool {
+        self.0 & needed.0 == needed.0
+    }
+}
+
+/// What a key stands for.
+#[derive(Debug)]
+pub struct Credential {
+    /// Its name in logs.
+    pub id: CredentialId,
+    /// Whose it is.
+    pub tenant: Arc<Tenant>,
+    /// The node that calls with it.
+    pub node: Option<NodeId>,
+    /// What it may do.
+    pub scopes: ScopeSet,
+    /// First second (Unix) at which it is no longer taken.
+    pub expires: Option<u64>,
+    /// The limiter's number for it.
+    pub number: u32,
+    /// `X-Credential-Id`, ready made.
+    pub id_field: HeaderValue,
+    /// `X-Node-Id`, ready made.
+    pub node_field: Option<HeaderValue>,
+}
+
+/// A tenant, with what every request needs of it ready made.
+#[derive(Debug)]
+pub struct Tenant {
+    /// Its name.
+    pub id: TenantId,
+    /// The limiter's number for it.
+    pub number: u32,
+    /// `X-Tenant-Id`, ready made.
+    pub field: HeaderValue,
+}
+
+/// Which field a credential came in: that field does not go on to the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// `X-API-Key`.
+    ApiKey,
+    /// `Authorization` (Bearer or Basic).
+    Authorization,
+}
+
+/// Why a caller is not known. Told to clients as one and the same 401.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CallerFault {
+    /// No credential at all.
+    #[error("no credential was presented")]
+    Missing,
+    /// One that is malformed or that nobody holds.
+    #[error("the credential is not known")]
+    Unknown,
+    /// One whose time is over.
+    #[error("the credential has expired")]
+    Expired,
+}
+
+/// All keys, by their hash.
+#[derive(Debug, Default)]
+pub struct KeyRing {
+    by_hash: HashMap<[u8; 32], Arc<Credential>, BuildHasherDefault<FirstBytes>>,
+}
+
+/// SHA-256 output is already evenly spread: its first bytes are the hash. An attacker who wanted to make
+/// keys collide here would have to find partial preimages among hashes that only the operator chooses.
+#[derive(Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 ^= u64::from_le_bytes(*first);
+        }
+    }
+
+    // The length prefix of an array's hash says nothing.
+    fn write_usize(&mut self, _: usize) {}
+}
+
+impl KeyRing {
+    /// Takes the keys over.
+    #[must_use]
+    pub fn new(keys: impl IntoIterator<Item = ([u8; 32], Arc<Credential>)>) -> Self {
+        Self { by_hash: keys.into_iter().collect() }
+    }
+
+    /// Who holds the key that these fields carry: `X-API-Key`, else `Authorization: Bearer`, else
+    /// `Authorization: Basic` with the key as password (for clients that can only be given a URL).
+    ///
+    /// # Errors
+    /// [`CallerFault`]: for the log; a client must not learn which.
+    pub fn caller(&self, fields: &HeaderMap, now: u64) -> Result<(&Arc<Credential>, Carrier), CallerFault> {
+        let (hash, carrier) = presented(fields).ok_or(CallerFault::Missing)?;
+        let found = self.by_hash.get_key_value(&hash.unwrap_or_default());
+        let held = found.map_or(&[0xff; 32], |(held, _)| held);
+        let same = bool::from(held.ct_eq(&hash.unwrap_or_default()));
+        let (Some((_, credential)), true, Some(_)) = (found, same, hash) else { return Err(CallerFault::Unknown) };
+        if credential.expires.is_some_and(|end| now >= end) {
+            return Err(CallerFault::Expired);
+        }
+        Ok((credential, carrier))
+    }
+}
+
+/// The hash of the presented key; `Some((None, _))` for one that is malformed.
+fn presented(fields: &HeaderMap) -> Option<(Option<[u8; 32]>, Carrier)> {
+    if fields.contains_key(X_API_KEY) {
+        return Some((only(fields, &X_API_KEY).and_then(hash), Carrier::ApiKey));
+    }
+    if !fields.contains_key(header::AUTHORIZATION) {
+        return None;
+    }
+    let key = only(fields, &header::AUTHORIZATION).and_then(|value| {
+        let space = memchr::memchr(b' ', value)?;
+        let (scheme, rest) = (&value[..space], value[space + 1..].trim_ascii());
+        if scheme.eq_ignore_ascii_case(b"bearer") {
+            return hash(rest);
+        }
+        scheme.eq_ignore_ascii_case(b"basic").then(|| basic(rest)).flatten()
+    });
+    Some((key, Carrier::Authorization))
+}
+
+/// The value of a field that stands exactly once.
+fn only<'a>(fields: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a [u8]> {
+    let mut values = fields.get_all(name).iter();
+    let first = values.next()?;
+    values.next().is_none().then_some(first.as_bytes())
+}
+
+fn hash(key: &[u8]) -> Option<[u8; 32]> {
+    (!key.is_empty() && key.len() <= MAX_KEY).then(|| Sha256::digest(key).into())
+}
+
+fn basic(text: &[u8]) -> Option<[u8; 32]> {
+    if text.len() > 2 * MAX_KEY {
+        return None;
+    }
+    let pair = zeroize::Zeroizing::new(base64::engine::general_purpose::STANDARD.decode(text).ok()?);
+    let colon = memchr::memchr(b':', &pair)?;
+    let (user, password) = (&pair[..colon], &pair[colon + 1..]);
+    // `ws://KEY@host` puts the key where the user's name goes.
+    hash(if password.is_empty() { user } else { password })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring() -> KeyRing {
+        let tenant = Arc::new(Tenant {
+            id: TenantId::parse("acme").unwrap(),
+            number: 0,
+            field: HeaderValue::from_static("acme"),
+        });
+        let credential = |id: &str, expires| {
+            Arc::new(Credential {
+                id: CredentialId::parse(id).unwrap(),
+                tenant: tenant.clone(),
+                node: None,
+                scopes: ScopeSet(1),
+                expires,
+                number: 0,
+                id_field: HeaderValue::from_static("x"),
+                node_field: None,
+            })
+        };
+        KeyRing::new([
+            (Sha256::digest("the-key").into(), credential("lasting", None)),
+            (Sha256::digest("old-key").into(), credential("old", Some(100))),
+        ])
+    }
+
+    fn check(fields: &[(&'static str, &str)], now: u64) -> Result<(String, Carrier), CallerFault> {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        ring().caller(&map, now).map(|(c, carrier)| (c.id.to_string(), carrier))
+    }
+
+    #[test]
+    fn a_key_is_known_in_each_of_its_fields() {
+        let known = |carrier| Ok(("lasting".to_owned(), carrier));
+        assert_eq!(check(&[("x-api-key", "the-key")], 0), known(Carrier::ApiKey));
+        assert_eq!(check(&[("authorization", "Bearer the-key")], 0), known(Carrier::Authorization));
+        assert_eq!(check(&[("authorization", "bearer  the-key ")], 0), known(Carrier::Authorization));
+        // base64 of "any:the-key"
+        assert_eq!(check(&[("authorization", "Basic YW55OnRoZS1rZXk=")], 0), known(Carrier::Authorization));
+        // base64 of "the-key:"
+        assert_eq!(check(&[("authorization", "Basic dGhlLWtleTo=")], 0), known(Carrier::Authorization));
+    }
+
+    #[test]
+    fn the_api_key_field_is_asked_first_and_alone() {
+        let both = [("x-api-key", "the-key"), ("authorization", "Bearer other")];
+        assert_eq!(check(&both, 0).unwrap().1, Carrier::ApiKey);
+        let wrong = [("x-api-key", "wrong"), ("authorization", "Bearer the-key")];
+        assert_eq!(check(&wrong, 0), Err(CallerFault::Unknown));
+    }
+
+    #[test]
+    fn strangers_are_not_known() {
+        assert_eq!(check(&[], 0), Err(CallerFault::Missing));
+        for (name, value) in [
+            ("x-api-key", ""),
+            ("x-api-key", "the-ke"),
+            ("authorization", "the-key"),
+            ("authorization", "Digest the-key"),
+            ("authorization", "Basic !!!"),
+            ("authorization", "Basic bm8tY29sb24="),
+        ] {
+            assert_eq!(check(&[(name, value)], 0), Err(CallerFault::Unknown), "{value}");
+        }
+        assert_eq!(check(&[("x-api-key", "the-key"), ("x-api-key", "the-key")], 0), Err(CallerFault::Unknown));
+        assert_eq!(check(&[("x-api-key", &"k".repeat(600))], 0), Err(CallerFault::Unknown));
+    }
+
+    #[test]
+    fn a_key_ends_on_the_second() {
+        assert!(check(&[("x-api-key", "old-key")], 99).is_ok());
+        assert_eq!(check(&[("x-api-key", "old-key")], 100), Err(CallerFault::Expired));
+    }
+}

@@ -1,0 +1,229 @@
+//! What a caller is told of limits: `RateLimit-Policy`, `RateLimit`, `Retry-After`, problem types.
+//!
+//! The first two follow draft-ietf-httpapi-ratelimit-headers-11: Structured Field Lists (RFC 9651) of
+//! Strings, where `r` is what is available and `t` the seconds within which no more than that is. Only
+//! texts are made here; whether an answer gets them (an answer with a 3xx status should not) is not
+//! known. Lists may come on several lines, so an upstream's own fields are kept and these added.
+
+use super::decision::Decision;
+use super::rule::RuleSet;
+use crate::ids::Name;
+
+/// The field that names the policies.
+pub const RATE_LIMIT_POLICY: &str = "ratelimit-policy";
+/// The field that says what is left of them.
+pub const RATE_LIMIT: &str = "ratelimit";
+
+/// A problem of the draft: the `type` and `title` of an `application/problem+json` answer (RFC 9457).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Problem {
+    /// A URI.
+    pub type_uri: &'static str,
+    /// One sentence, the same every time.
+    pub title: &'static str,
+}
+
+/// The caller has used up what it is given; goes with 429 and `violated-policies`.
+pub const QUOTA_EXCEEDED: Problem = Problem {
+    type_uri: "https://iana.org/assignments/http-problem-types#quota-exceeded",
+    title: "Request cannot be satisfied as assigned quota has been exceeded",
+};
+
+/// The server has less to give than usual; goes with 503.
+pub const TEMPORARY_REDUCED_CAPACITY: Problem = Problem {
+    type_uri: "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+    title: "Request cannot be satisfied due to temporary server capacity constraints",
+};
+
+/// Appends the value of `RateLimit-Policy`: every rule that applied, a refusing one first. Appends
+/// nothing where no rule applied; the field is left out then.
+pub fn write_rate_limit_policy(out: &mut String, rules: &RuleSet, decision: &Decision) {
+    let policies = decision.worst_first().filter_map(|standing| rules.rules().get(standing.rule));
+    for (nth, rule) in policies.enumerate() {
+        separate(out, nth);
+        out.push_str(rule.policy());
+    }
+}
+
+/// Appends the value of `RateLimit`, in the order of [`write_rate_limit_policy`].
+///
+/// `Retry-After` should not be over before any `t` is. On a refusal `t` is therefore cut to it: that no
+/// more than `r` are admitted holds for a shorter time as well.
+pub fn write_rate_limit(out: &mut String, rules: &RuleSet, decision: &Decision) {
+    let longest = decision.retry_after_secs().unwrap_or(u32::MAX);
+    let mut digits = itoa::Buffer::new();
+    let mut nth = 0;
+    for standing in decision.worst_first() {
+        let Some(rule) = rules.rules().get(standing.rule) else { continue };
+        separate(out, nth);
+        nth += 1;
+        write_string(out, rule.name().as_str());
+        out.push_str(";r=");
+        out.push_str(digits.format(standing.remaining));
+        out.push_str(";t=");
+        out.push_str(digits.format(standing.effective_secs.min(longest)));
+    }
+}
+
+/// Appends the value of `Retry-After` in seconds; nothing when admitted.
+pub fn write_retry_after(out: &mut String, decision: &Decision) {
+    if let Some(seconds) = decision.retry_after_secs() {
+        out.push_str(itoa::Buffer::new().format(seconds));
+    }
+}
+
+/// One member of `RateLimit-Policy`, made once a rule.
+pub(super) fn policy_member(name: &Name, limit: u32, window_secs: u32) -> String {
+    let mut digits = itoa::Buffer::new();
+    let mut out = String::new();
+    write_string(&mut out, name.as_str());
+    out.push_str(";q=");
+    out.push_str(digits.format(limit));
+    out.push_str(";w=");
+    out.push_str(digits.format(window_secs));
+    out
+}
+
+fn separate(out: &mut String, nth: usize) {
+    if nth > 0 {
+        out.push_str(", ");
+    }
+}
+
+/// A String as RFC 9651, section 4.1.6, writes it. It holds visible ASCII and spaces only; anything
+/// else is left out, so that no text can break out of the field.
+fn write_string(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars().filter(|c| matches!(c, ' '..='~')) {
+        if matches!(c, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Limiter, Subject, Tick};
+    use super::*;
+    use crate::config::checked::{Dimension, Limit, LimitKind};
+    use serde_json::Value;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::time::Duration;
+
+    const SUBJECT: Subject =
+        Subject { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), credential: None, tenant: None, route: 0 };
+
+    fn limit(name: &str, limit: u32, secs: u64) -> Limit {
+        Limit {
+            name: Name::parse(name).expect("a name"),
+            by: vec![Dimension::Ip],
+            kind: LimitKind::Window,
+            limit,
+            per: Duration::from_secs(secs),
+        }
+    }
+
+    fn fields(rules: &RuleSet, decision: &Decision) -> [String; 3] {
+        let mut out = [const { String::new() }; 3];
+        write_rate_limit_policy(&mut out[0], rules, decision);
+        write_rate_limit(&mut out[1], rules, decision);
+        write_retry_after(&mut out[2], decision);
+        out
+    }
+
+    fn vectors() -> Value {
+        let text = include_str!("../../tests/vectors/ratelimit_headers_draft.json");
+        serde_json::from_str(text).expect("the vectors are JSON")
+    }
+
+    fn whole(value: &Value) -> u32 {
+        value.as_u64().and_then(|n| u32::try_from(n).ok()).expect("a number")
+    }
+
+    #[test]
+    fn policies_read_as_in_the_draft() {
+        let mut checked = 0;
+        for case in vectors()["policy_ok"].as_array().expect("cases") {
+            let members = case["parsed"].as_array().expect("members");
+            // Partition keys and other units are not ours to send.
+            if members.iter().any(|member| !member["pk"].is_null()) {
+                continue;
+            }
+            let limits: Vec<_> = members
+                .iter()
+                .map(|member| limit(member["name"].as_str().expect("a name"), whole(&member["q"]), u64::from(whole(&member["w"]))))
+                .collect();
+            let limiter = Limiter::new(10);
+            let rules = limiter.compile(&limits).expect("few limits");
+            let decision = limiter.decide(&rules, &SUBJECT, Tick::ZERO);
+            let expected = case["text"].as_str().expect("a text").replace(",\"", ", \"");
+            assert_eq!(fields(&rules, &decision)[0], expected);
+            checked += 1;
+        }
+        assert_eq!(checked, 3);
+    }
+
+    #[test]
+    fn what_is_left_reads_as_in_the_draft() {
+        let limiter = Limiter::new(10);
+        let vectors = vectors();
+        let texts: Vec<_> = [0, 3].iter().map(|&n| vectors["limit_ok"][n]["text"].as_str().expect("a text")).collect();
+
+        // "default";r=50;t=30: fifty left, the first comes back in thirty seconds.
+        let rules = limiter.compile(&[limit("default", 52, 60)]).expect("one limit");
+        let at = |secs| Tick::after(Duration::from_secs(secs));
+        let _ = limiter.decide(&rules, &SUBJECT, at(0));
+        let decision = limiter.decide(&rules, &SUBJECT, at(31));
+        assert_eq!(fields(&rules, &decision)[1], texts[0]);
+
+        // "problemPolicy";r=0;t=10, and the time to wait is no shorter.
+        let rules = limiter.compile(&[limit("problemPolicy", 1, 15)]).expect("one limit");
+        let _ = limiter.decide(&rules, &SUBJECT, at(0));
+        let decision = limiter.decide(&rules, &SUBJECT, at(5));
+        assert_eq!(fields(&rules, &decision)[1..], [texts[1], "10"]);
+    }
+
+    #[test]
+    fn a_refusal_names_the_refusing_rule_first_and_no_t_outlasts_the_wait() {
+        let limiter = Limiter::new(10);
+        let rules = limiter.compile(&[limit("day", 100, 86_400), limit("burst", 1, 10)]).expect("two");
+        let admitted = limiter.decide(&rules, &SUBJECT, Tick::ZERO);
+        let expected = ["\"day\";q=100;w=86400, \"burst\";q=1;w=10", "\"day\";r=99;t=86400, \"burst\";r=0;t=10", ""];
+        assert_eq!(fields(&rules, &admitted), expected);
+        assert_eq!(admitted.violated_policies(&rules).count(), 0, "r=0 after admission violates nothing");
+
+        let refused = limiter.decide(&rules, &SUBJECT, Tick::from_nanos(2_500_000_000));
+        let expected = ["\"burst\";q=1;w=10, \"day\";q=100;w=86400", "\"burst\";r=0;t=8, \"day\";r=99;t=8", "8"];
+        assert_eq!(fields(&rules, &refused), expected);
+        let violated: Vec<_> = refused.violated_policies(&rules).map(Name::as_str).collect();
+        assert_eq!(violated, ["burst"]);
+    }
+
+    #[test]
+    fn no_rule_means_no_field() {
+        let limiter = Limiter::new(10);
+        let rules = RuleSet::default();
+        let decision = limiter.decide(&rules, &SUBJECT, Tick::ZERO);
+        assert!(decision.is_admitted());
+        assert_eq!(fields(&rules, &decision), ["", "", ""]);
+    }
+
+    #[test]
+    fn a_string_cannot_break_out_of_its_field() {
+        let mut out = String::new();
+        write_string(&mut out, "a\"b\\c\r\nd e\u{e9}\u{7f}");
+        assert_eq!(out, r#""a\"b\\cd e""#);
+    }
+
+    #[test]
+    fn problem_types_are_the_drafts() {
+        let vectors = vectors();
+        for (nth, problem) in [(0, QUOTA_EXCEEDED), (1, TEMPORARY_REDUCED_CAPACITY)] {
+            let body = &vectors["problem_types"][nth]["body"];
+            assert_eq!(body["type"], problem.type_uri);
+            assert_eq!(body["title"], problem.title);
+        }
+    }
+}

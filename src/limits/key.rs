@@ -1,0 +1,214 @@
+//! Which count a request falls on: a rule and the values of what the rule counts apart.
+//!
+//! A key is three words, copied and compared as such: no text, no allocation. Names have become
+//! numbers before (see [`super::Limiter`]); what the numbers stand for is not known here.
+
+use super::rule::Shape;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// What a request can be counted by. Numbers come from the limiter's `intern_*` functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject {
+    /// The client's address.
+    pub ip: IpAddr,
+    /// The credential, once the caller is known.
+    pub credential: Option<u32>,
+    /// The tenant, once the caller is known.
+    pub tenant: Option<u32>,
+    /// The route.
+    pub route: u32,
+}
+
+/// One count: a rule and the values of its dimensions. 24 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key([u64; 3]);
+
+/// Set in a key's first word where its address is IPv6, so that no prefix passes for an IPv4 address.
+const IPV6: u64 = 1 << 63;
+
+impl Key {
+    /// What a place without a count holds; no rule has this number.
+    pub(super) const VACANT: Self = Self([u64::MAX; 3]);
+
+    /// The count of `rule` that `subject` falls on; none where it lacks a value the rule counts by.
+    pub(super) fn of(rule: u32, shape: Shape, subject: &Subject) -> Option<Self> {
+        let (family, address) = if shape.ip() { network(subject.ip) } else { (0, 0) };
+        let credential = if shape.credential() { subject.credential? } else { 0 };
+        let tenant = if shape.tenant() { subject.tenant? } else { 0 };
+        let route = if shape.route() { subject.route } else { 0 };
+        Some(Self([family | pair(rule, route), address, pair(credential, tenant)]))
+    }
+
+    /// The rule's number.
+    pub(super) fn rule(self) -> u32 {
+        // The upper half of a word fits 32 bits.
+        u32::try_from((self.0[0] & !IPV6) >> 32).unwrap_or(u32::MAX)
+    }
+}
+
+// By words: the derived form would hash 24 single bytes and a length.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.iter().for_each(|&word| state.write_u64(word));
+    }
+}
+
+fn pair(high: u32, low: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// The address that is counted: IPv4 as it is, also when it came mapped into IPv6; IPv6 by its /64,
+/// since one subscriber has at least that much.
+fn network(ip: IpAddr) -> (u64, u64) {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => (0, u64::from(v4.to_bits())),
+        IpAddr::V6(v6) => (IPV6, prefix(v6)),
+    }
+}
+
+fn prefix(v6: Ipv6Addr) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = v6.octets();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// Hashes keys under a secret that is new in every process.
+///
+/// Folded multiplication: a few nanoseconds, and without the secret nobody can choose addresses that
+/// fall together. It is no cryptographic hash and its values leave the process nowhere.
+#[derive(Clone)]
+pub(super) struct Seed {
+    start: u64,
+    factor: u64,
+}
+
+impl Seed {
+    pub(super) fn random() -> Self {
+        let source = RandomState::new();
+        // Odd, so that multiplying loses no bit.
+        Self { start: source.hash_one(1_u8), factor: source.hash_one(2_u8) | 1 }
+    }
+}
+
+impl BuildHasher for Seed {
+    type Hasher = Fold;
+
+    fn build_hasher(&self) -> Fold {
+        Fold { state: self.start, factor: self.factor }
+    }
+}
+
+/// See [`Seed`].
+pub(super) struct Fold {
+    state: u64,
+    factor: u64,
+}
+
+impl Hasher for Fold {
+    fn write_u64(&mut self, word: u64) {
+        let product = u128::from(self.state ^ word) * u128::from(self.factor);
+        let [low, high] = halves(product);
+        self.state = low ^ high.rotate_left(23);
+    }
+
+    // Keys are words; anything else still hashes, if slowly.
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(u64::from(byte)));
+    }
+
+    fn finish(&self) -> u64 {
+        let [low, high] = halves(u128::from(self.state) * u128::from(self.factor.rotate_left(32) | 1));
+        low ^ high
+    }
+}
+
+fn halves(product: u128) -> [u64; 2] {
+    let bytes = product.to_le_bytes();
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+    [u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes([i, j, k, l, m, n, o, p])]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::checked::Dimension;
+    use std::collections::HashSet;
+
+    fn subject(ip: &str) -> Subject {
+        Subject { ip: ip.parse().expect("an address"), credential: None, tenant: None, route: 7 }
+    }
+
+    fn by(dimensions: &[Dimension]) -> Shape {
+        Shape::of(dimensions)
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_same_caller_as_the_plain_one() {
+        let shape = by(&[Dimension::Ip]);
+        let plain = Key::of(1, shape, &subject("192.0.2.1"));
+        assert_eq!(plain, Key::of(1, shape, &subject("::ffff:192.0.2.1")));
+        assert_ne!(plain, Key::of(1, shape, &subject("192.0.2.2")));
+    }
+
+    #[test]
+    fn an_ipv6_caller_is_its_64() {
+        let shape = by(&[Dimension::Ip]);
+        let one = Key::of(1, shape, &subject("2001:db8:1:2::1"));
+        assert_eq!(one, Key::of(1, shape, &subject("2001:db8:1:2:ffff::9")));
+        assert_ne!(one, Key::of(1, shape, &subject("2001:db8:1:3::1")));
+    }
+
+    #[test]
+    fn no_prefix_passes_for_an_ipv4_address() {
+        let shape = by(&[Dimension::Ip]);
+        let four = Key::of(1, shape, &subject("192.0.2.1"));
+        assert_ne!(four, Key::of(1, shape, &subject("0:0:c000:201::")));
+    }
+
+    #[test]
+    fn a_missing_value_means_no_count() {
+        let mut caller = subject("192.0.2.1");
+        assert_eq!(Key::of(1, by(&[Dimension::Credential]), &caller), None);
+        assert_eq!(Key::of(1, by(&[Dimension::Ip, Dimension::Tenant]), &caller), None);
+        caller.credential = Some(3);
+        assert!(Key::of(1, by(&[Dimension::Credential]), &caller).is_some());
+    }
+
+    #[test]
+    fn only_what_is_counted_apart_tells_keys_apart() {
+        let (mut a, mut b) = (subject("192.0.2.1"), subject("192.0.2.9"));
+        (a.tenant, b.tenant) = (Some(1), Some(1));
+        (a.credential, b.credential) = (Some(4), Some(5));
+        let tenant = by(&[Dimension::Tenant]);
+        assert_eq!(Key::of(1, tenant, &a), Key::of(1, tenant, &b));
+        assert_ne!(Key::of(1, tenant, &a), Key::of(2, tenant, &b));
+        let both = by(&[Dimension::Credential, Dimension::Tenant]);
+        assert_ne!(Key::of(1, both, &a), Key::of(1, both, &b));
+        b.route = 8;
+        let route = by(&[Dimension::Tenant, Dimension::Route]);
+        assert_ne!(Key::of(1, route, &a), Key::of(1, route, &b));
+        assert_eq!(Key::of(9, route, &a).map(Key::rule), Some(9));
+        assert_eq!(Key::of(9, by(&[Dimension::Ip]), &subject("2001:db8::1")).map(Key::rule), Some(9));
+    }
+
+    #[test]
+    fn hashes_spread_in_every_part_that_a_table_uses() {
+        let seed = Seed::random();
+        let (mut low, mut high) = (HashSet::new(), HashSet::new());
+        for n in 0..4096_u32 {
+            let ip = IpAddr::from(n.to_be_bytes());
+            let key = Key::of(1, by(&[Dimension::Ip]), &Subject { ip, ..subject("::") });
+            let hash = seed.hash_one(key.expect("an address is always there"));
+            low.insert(hash & 0xfff);
+            high.insert(hash >> 52);
+        }
+        // 4096 balls in 4096 bins leave about 2589 bins with a ball.
+        assert!(low.len() > 2400 && high.len() > 2400, "{} {}", low.len(), high.len());
+    }
+
+    #[test]
+    fn a_key_is_24_bytes() {
+        assert_eq!(size_of::<Key>(), 24);
+    }
+}

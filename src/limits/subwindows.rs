@@ -1,0 +1,107 @@
+//! The count for larger ceilings: sixty sub-windows and the one that is running, each counted whole.
+//!
+//! A sub-window is let go only when even its last nanosecond is a whole window ago, so the sum is never
+//! below the truth: the ceiling holds in any trailing window, and the price is that a request may count
+//! for one sixtieth of the window too long.
+
+/// Sub-windows in a window.
+pub(super) const PARTS: u64 = 60;
+
+/// Sub-windows that count: [`PARTS`] and the running one.
+const RING: u64 = PARTS + 1;
+const RING_LEN: usize = 61;
+
+/// Counters by sub-window, in a ring. The running one is kept apart, beside the sum, so that deciding
+/// again in the same sub-window touches one cache line and not two.
+#[derive(Debug, Clone)]
+#[repr(C)]
+pub(super) struct SubWindows {
+    /// Number of the running sub-window.
+    newest: u64,
+    /// No sub-window before this one counts anything.
+    oldest: u64,
+    /// All that counts.
+    sum: u32,
+    /// What of it is in the running sub-window; the ring has 0 there.
+    running: u32,
+    counts: [u32; RING_LEN],
+}
+
+impl SubWindows {
+    pub(super) const fn empty(running: u64) -> Self {
+        Self { newest: running, oldest: running, sum: 0, running: 0, counts: [0; RING_LEN] }
+    }
+
+    /// Moves on to sub-window `number`; stays where that lies in the past.
+    pub(super) fn advance(&mut self, number: u64) {
+        if number > self.newest {
+            self.move_on(number);
+        }
+    }
+
+    pub(super) const fn sum(&self) -> u32 {
+        self.sum
+    }
+
+    pub(super) const fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// Counts `n` more in the running sub-window.
+    pub(super) fn add(&mut self, n: u32) {
+        // The sum never passes a ceiling, which is a `u32`; saturating keeps a mistake on the safe side.
+        let n = n.min(u32::MAX - self.sum);
+        if self.sum == 0 {
+            self.oldest = self.newest;
+        }
+        self.running += n;
+        self.sum += n;
+    }
+
+    /// The sub-window whose end first lets fewer than `limit` (and fewer than now) count.
+    pub(super) fn next_to_leave(&self, limit: u32) -> Option<u64> {
+        if self.sum > 0 && self.sum <= limit {
+            // Something counts in the oldest, so its end is enough.
+            return Some(self.oldest);
+        }
+        let enough = limit.checked_sub(1)?;
+        let mut left = self.sum;
+        let ended = (self.oldest..self.newest).find(|&number| {
+            left -= self.counts[slot(number)];
+            left <= enough
+        });
+        (self.sum > 0).then(|| ended.unwrap_or(self.newest))
+    }
+
+    /// The first sub-window in which nothing of sub-window `number` counts.
+    pub(super) const fn released(number: u64) -> u64 {
+        number.saturating_add(RING)
+    }
+
+    #[cold]
+    fn move_on(&mut self, number: u64) {
+        if self.sum == 0 {
+            // The ring holds zeros alone.
+            (self.newest, self.oldest) = (number, number);
+            return;
+        }
+        if number - self.newest >= RING {
+            *self = Self::empty(number);
+            return;
+        }
+        self.counts[slot(self.newest)] = std::mem::take(&mut self.running);
+        for entered in self.newest + 1..=number {
+            self.sum -= std::mem::take(&mut self.counts[slot(entered)]);
+        }
+        self.newest = number;
+        self.oldest = self.oldest.max(number.saturating_sub(PARTS));
+        while self.oldest < self.newest && self.counts[slot(self.oldest)] == 0 {
+            self.oldest += 1;
+        }
+    }
+}
+
+fn slot(number: u64) -> usize {
+    // Below 61, so it fits any `usize`.
+    usize::try_from(number % RING).unwrap_or(0)
+}

@@ -1,0 +1,234 @@
+//! Every series that the edge exports: name, help, labels, in one place.
+//!
+//! Label values come from the config or from closed sets in the code, never from a client, so the number
+//! of series is bounded by what the operator wrote. Nothing is global: one [`Metrics`] is handed in.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+use std::sync::OnceLock;
+
+/// From half a millisecond to a minute: a proxy's own time is below the first bound.
+const LATENCY: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// Status codes that get a series of their own; all others are counted as `other`.
+const CODES: &[u16] = &[
+    101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 411, 412,
+    413, 415, 417, 422, 426, 428, 429, 431, 499, 500, 501, 502, 503, 504, 505,
+];
+
+/// The label of requests that no route took.
+pub const UNMATCHED: &str = "unmatched";
+
+/// All series.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    upstream_seconds: HistogramVec,
+    /// Refusals by stable code.
+    pub refusals: IntCounterVec,
+    /// Refusals by the rule that refused.
+    pub limited: IntCounterVec,
+    /// Signature checks by result.
+    pub signatures: IntCounterVec,
+    /// Requests being worked on, WebSockets included.
+    pub in_flight: IntGauge,
+    /// WebSockets open now.
+    pub websockets_open: IntGauge,
+    /// WebSockets opened so far, by how the upstream took it.
+    pub websockets: IntCounterVec,
+    /// Message bytes relayed, by direction.
+    pub websocket_bytes: IntCounterVec,
+    /// Config loads by result.
+    pub reloads: IntCounterVec,
+    /// Unix time of the load that is in force.
+    pub config_loaded: IntGauge,
+    /// 1 when the newest file was refused and an older config is in force.
+    pub config_stale: IntGauge,
+    /// Bytes of bodies held for verification.
+    pub held_bytes: IntGauge,
+    /// Access-log lines that could not be written.
+    pub access_log_dropped: IntCounter,
+    /// Client addresses counted exactly.
+    pub limiter_addresses: IntGauge,
+    /// Store operations.
+    pub store_operations: IntCounterVec,
+    /// Time of store operations.
+    pub store_seconds: HistogramVec,
+}
+
+impl Metrics {
+    /// Makes all series in a registry of their own.
+    ///
+    /// # Panics
+    /// Never in practice: names and labels are constants, and a test makes them all.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let make = Maker { registry: &registry };
+        let metrics = Self {
+            requests: make.counters("requests_total", "Finished requests by route and status.", &["route", "status"]),
+            request_seconds: make.histograms("request_duration_seconds", "Time from a request's head to the end of its answer; WebSockets are left out.", &["route"]),
+            upstream_seconds: make.histograms("upstream_response_seconds", "Time from picking an upstream to the head of its answer.", &["upstream"]),
+            refusals: make.counters("refusals_total", "Requests that the edge answered with a refusal, by its code.", &["code"]),
+            limited: make.counters("limited_total", "Requests refused by a limit, by the limit.", &["limit"]),
+            signatures: make.counters("signatures_total", "Mesh messages checked, by result.", &["result"]),
+            in_flight: make.gauge("in_flight", "Requests being worked on, open WebSockets included."),
+            websockets_open: make.gauge("websockets_open", "WebSockets open now."),
+            websockets: make.counters("websockets_total", "WebSockets asked for, by what became of them.", &["result"]),
+            websocket_bytes: make.counters("websocket_message_bytes_total", "Bytes of WebSocket messages relayed, by direction.", &["direction"]),
+            reloads: make.counters("config_reloads_total", "Attempts to load the config, by result.", &["result"]),
+            config_loaded: make.gauge("config_loaded_timestamp_seconds", "Unix time at which the config in force was loaded."),
+            config_stale: make.gauge("config_stale", "1 while the newest config file was refused and an older one is in force."),
+            held_bytes: make.gauge("held_body_bytes", "Bytes of request bodies held for verification."),
+            access_log_dropped: make.counter("access_log_dropped_total", "Access-log lines lost because the log could not be written fast enough."),
+            limiter_addresses: make.gauge("limiter_addresses", "Client addresses that the limiter counts exactly."),
+            store_operations: make.store_counters(),
+            store_seconds: make.store_histograms(),
+            registry: registry.clone(),
+        };
+        let build = make.gauges("build_info", "The running version, as a label.", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        for result in ["applied", "refused"] {
+            metrics.reloads.with_label_values(&[result]);
+        }
+        metrics
+    }
+
+    /// The series of one route, looked up once so that a request only counts.
+    #[must_use]
+    pub fn route(&self, name: &str) -> RouteSeries {
+        RouteSeries {
+            name: name.to_owned(),
+            requests: self.requests.clone(),
+            by_code: std::array::from_fn(|_| OnceLock::new()),
+            seconds: self.request_seconds.with_label_values(&[name]),
+        }
+    }
+
+    /// The series of one upstream.
+    #[must_use]
+    pub fn upstream(&self, name: &str) -> Histogram {
+        self.upstream_seconds.with_label_values(&[name])
+    }
+
+    /// All series as Prometheus' text format, version 0.0.4.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        // Writing to a Vec cannot fail, and families of one registry are consistent.
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
+            tracing::error!(%error, "metrics could not be written");
+        }
+        out
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The series of one route.
+#[derive(Debug)]
+pub struct RouteSeries {
+    name: String,
+    requests: IntCounterVec,
+    by_code: [OnceLock<IntCounter>; CODES.len() + 1],
+    seconds: Histogram,
+}
+
+impl RouteSeries {
+    /// Counts a finished request.
+    pub fn finished(&self, status: u16) {
+        let slot = CODES.binary_search(&status).unwrap_or(CODES.len());
+        self.by_code[slot]
+            .get_or_init(|| {
+                let code = CODES.get(slot).map_or_else(|| "other".to_owned(), u16::to_string);
+                self.requests.with_label_values(&[self.name.as_str(), code.as_str()])
+            })
+            .inc();
+    }
+
+    /// Records how long it took.
+    pub fn took(&self, seconds: f64) {
+        self.seconds.observe(seconds);
+    }
+}
+
+struct Maker<'a> {
+    registry: &'a Registry,
+}
+
+const INVARIANT: &str = "names and labels are constants, each made once";
+
+impl Maker<'_> {
+    fn registered<C: prometheus::core::Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+        let collector = made.expect(INVARIANT);
+        self.registry.register(Box::new(collector.clone())).expect(INVARIANT);
+        collector
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.registered(IntCounterVec::new(edge(name, help), labels))
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.registered(IntCounter::with_opts(edge(name, help)))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.registered(IntGauge::with_opts(edge(name, help)))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.registered(IntGaugeVec::new(edge(name, help), labels))
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        let opts = HistogramOpts { common_opts: edge(name, help), buckets: LATENCY.to_vec() };
+        self.registered(HistogramVec::new(opts, labels))
+    }
+
+    fn store_counters(&self) -> IntCounterVec {
+        let opts = Opts::new("mesh_store_operations_total", "Store operations by kind and outcome.");
+        self.registered(IntCounterVec::new(opts, &["operation", "outcome"]))
+    }
+
+    fn store_histograms(&self) -> HistogramVec {
+        let common_opts = Opts::new("mesh_store_operation_duration_seconds", "Time of store operations, until durable for writes.");
+        self.registered(HistogramVec::new(HistogramOpts { common_opts, buckets: LATENCY.to_vec() }, &["operation"]))
+    }
+}
+
+fn edge(name: &str, help: &str) -> Opts {
+    Opts::new(format!("openclaw_edge_{name}"), help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_without_a_series_is_counted_as_other() {
+        let metrics = Metrics::new();
+        let route = metrics.route("r");
+        route.finished(200);
+        route.finished(200);
+        route.finished(299);
+        route.finished(7);
+        let text = String::from_utf8(metrics.text()).unwrap();
+        assert!(text.contains(r#"openclaw_edge_requests_total{route="r",status="200"} 2"#), "{text}");
+        assert!(text.contains(r#"openclaw_edge_requests_total{route="r",status="other"} 2"#), "{text}");
+    }
+
+    #[test]
+    fn the_codes_are_sorted_for_the_search() {
+        assert!(CODES.is_sorted());
+    }
+}

@@ -1,0 +1,111 @@
+//! Who may sign: the public keys that the operator registered, by tenant and node.
+//!
+//! Built once from the checked config and then only read. Knows nothing of messages, and tells nobody
+//! which nodes it holds.
+
+use crate::config::checked::NodeKey;
+use crate::ids::{NodeId, TenantId};
+use ed25519_dalek::VerifyingKey;
+use std::collections::HashMap;
+
+/// Why a registry cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeysError {
+    /// A key of small order: signatures that hold for any message can be made for it without a secret.
+    #[error("the public key of node {node} of tenant {tenant} is of small order; make a new one")]
+    SmallOrder {
+        /// Whose node.
+        tenant: TenantId,
+        /// The node.
+        node: NodeId,
+    },
+}
+
+/// Public keys by tenant and node.
+#[derive(Debug, Default)]
+pub struct KeyRegistry {
+    tenants: HashMap<TenantId, HashMap<NodeId, Vec<VerifyingKey>>>,
+}
+
+impl KeyRegistry {
+    /// Takes the config's keys. A node that has several may sign with any of them, so that keys can
+    /// be changed without a gap.
+    ///
+    /// # Errors
+    /// [`KeysError::SmallOrder`] for a key that anyone can sign for.
+    pub fn build<'a>(keys: impl IntoIterator<Item = &'a NodeKey>) -> Result<Self, KeysError> {
+        let mut registry = Self::default();
+        for NodeKey { tenant, node, key } in keys {
+            if key.is_weak() {
+                return Err(KeysError::SmallOrder { tenant: tenant.clone(), node: node.clone() });
+            }
+            let nodes = registry.tenants.entry(tenant.clone()).or_default();
+            let keys = nodes.entry(node.clone()).or_default();
+            if !keys.contains(key) {
+                keys.push(*key);
+            }
+        }
+        Ok(registry)
+    }
+
+    /// The keys of a tenant's node, and the name under which they are registered.
+    #[must_use]
+    pub fn find(&self, tenant: &TenantId, node: &str) -> Option<(&NodeId, &[VerifyingKey])> {
+        let (node, keys) = self.tenants.get(tenant)?.get_key_value(node)?;
+        Some((node, keys))
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tenants.values().flat_map(HashMap::values).map(Vec::len).sum()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tenants.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::SigningKey;
+
+    fn key(tenant: &str, node: &str, seed: u8) -> NodeKey {
+        NodeKey {
+            tenant: TenantId::parse(tenant).unwrap(),
+            node: NodeId::parse(node).unwrap(),
+            key: SigningKey::from_bytes(&[seed; 32]).verifying_key(),
+        }
+    }
+
+    #[test]
+    fn a_node_is_found_in_its_own_tenant_alone() {
+        let registry = KeyRegistry::build(&[key("acme", "ceo", 1), key("globex", "sec", 2)]).unwrap();
+        let acme = TenantId::parse("acme").unwrap();
+        assert_eq!(registry.find(&acme, "ceo").unwrap().1, [key("acme", "ceo", 1).key]);
+        assert!(registry.find(&acme, "sec").is_none());
+        assert!(registry.find(&acme, "").is_none());
+        assert_eq!(registry.len(), 2);
+    }
+
+    #[test]
+    fn a_node_may_have_an_old_key_and_a_new_one() {
+        let keys = [key("acme", "ceo", 1), key("acme", "ceo", 2), key("acme", "ceo", 1)];
+        let registry = KeyRegistry::build(&keys).unwrap();
+        let acme = TenantId::parse("acme").unwrap();
+        assert_eq!(registry.find(&acme, "ceo").unwrap().1.len(), 2);
+    }
+
+    #[test]
+    fn a_key_that_anyone_can_sign_for_is_refused() {
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        let mut weak = key("acme", "ceo", 1);
+        weak.key = VerifyingKey::from_bytes(&identity).unwrap();
+        let error = KeyRegistry::build(&[weak]).unwrap_err();
+        assert!(error.to_string().contains("small order"), "{error}");
+    }
+}

@@ -1,0 +1,58 @@
+//! Every way in which a body can fail to be read, before any key is looked at.
+//!
+//! The offsets are for an operator's log. A client is told no more than the code.
+
+/// Why a text has no canonical form, or holds no message that can be told for certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// The bytes are not UTF-8, which RFC 8259 demands between systems.
+    #[error("is not UTF-8 from byte {at}")]
+    NotUtf8 {
+        /// Offset of the first wrong byte.
+        at: usize,
+    },
+    /// Not JSON as RFC 8259 has it; an end that came too early counts, and so does text after the end.
+    #[error("is not JSON at byte {at}")]
+    Syntax {
+        /// Where reading stopped.
+        at: usize,
+    },
+    /// Objects and arrays nested too deep.
+    #[error("is nested deeper than {max} levels at byte {at}")]
+    TooDeep {
+        /// Where the level too many begins.
+        at: usize,
+        /// Most levels that are read.
+        max: usize,
+    },
+    /// More messages in one body than are looked at.
+    #[error("holds more than {max} messages")]
+    TooMany {
+        /// Most messages that are read.
+        max: usize,
+    },
+    /// One object names a member twice: readers differ in which of the two they take.
+    #[error("names a member twice in the object that ends before byte {at}")]
+    RepeatedName {
+        /// Just behind the second value, or behind the object.
+        at: usize,
+    },
+    /// A top-level `__proto__`: signers in ECMAScript leave it out of what they sign.
+    #[error("has a member __proto__ at its top level")]
+    Prototype,
+    /// A number that no double can hold.
+    #[error("has a number outside the range of a double at byte {at}")]
+    NumberRange {
+        /// Where the number begins.
+        at: usize,
+    },
+    /// A message must be an object.
+    #[error("is not an object")]
+    NotAnObject,
+    /// Two sound readings of the envelope lead to two different messages.
+    #[error("is an envelope that can be read in more than one way")]
+    Ambiguous,
+    /// The envelope's text is no text that JSON could be in.
+    #[error("is an envelope whose text is not JSON")]
+    InnerText,
+}

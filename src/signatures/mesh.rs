@@ -1,0 +1,294 @@
+//! One answer for a whole body: forward it, forward less of it, or refuse it and why.
+//!
+//! Verification is strict: keys of small order, signatures with S outside its range or R of small order
+//! do not hold. What is told outside is a code; it never says which nodes have keys. Time comes in as an
+//! argument.
+
+use super::canonical::{Canonicaliser, Document, Field, Message, Shape};
+use super::envelope::{Wrapping, messages, wrapping};
+use super::keys::KeyRegistry;
+use super::malformed::Malformed;
+use super::sig_text;
+use crate::config::checked::{Mode, OnFailure, Verify};
+use crate::ids::{NodeId, TenantId};
+use ed25519_dalek::{Signature, VerifyingKey};
+use std::time::Duration;
+
+/// What a body is checked against.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// What the route asks for.
+    pub policy: &'a Verify,
+    /// Whose nodes may sign.
+    pub tenant: &'a TenantId,
+    /// Their keys.
+    pub keys: &'a KeyRegistry,
+    /// The request's query, without its question mark.
+    pub query: Option<&'a str>,
+    /// Unix seconds.
+    pub now_unix: f64,
+}
+
+/// Buffers for [`verify`]; keep and use again.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    reader: Canonicaliser,
+    inner: Vec<u8>,
+}
+
+/// What goes on to the service behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forward {
+    /// The body, byte for byte.
+    AsIs,
+    /// An array of the messages that were good, each as it came.
+    Rewritten(Vec<u8>),
+}
+
+/// A body that may go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// What goes on.
+    pub forward: Forward,
+    /// Messages whose signature held.
+    pub verified: usize,
+    /// Messages that passed without one.
+    pub unsigned: usize,
+    /// Messages that were taken out.
+    pub dropped: Dropped,
+    /// The node that signed the first good message.
+    pub signer: Option<NodeId>,
+}
+
+/// How many messages were taken out, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dropped([usize; Reason::ALL.len()]);
+
+impl Dropped {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.0.iter().sum()
+    }
+
+    /// The reasons that occurred, and how often.
+    pub fn by_reason(&self) -> impl Iterator<Item = (Reason, usize)> + '_ {
+        Reason::ALL.into_iter().zip(self.0).filter(|&(_, count)| count > 0)
+    }
+
+    fn count(&mut self, reason: Reason) {
+        self.0[reason as usize] += 1;
+    }
+}
+
+/// Why a message is not good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No `sig` and no `signature`, where one is required.
+    SignatureMissing,
+    /// One that is no signature, or does not hold.
+    SignatureInvalid,
+    /// The message names no node, or one without a key in this tenant.
+    KeyUnknown,
+    /// `ts` is too far from now, or not there.
+    Stale,
+    /// No JSON, no object, or readable in more than one way.
+    Malformed,
+    /// More messages than are looked at; told outside as malformed.
+    TooMany,
+}
+
+impl Reason {
+    /// Every reason, in the order of declaration.
+    pub const ALL: [Self; 6] = [
+        Self::SignatureMissing,
+        Self::SignatureInvalid,
+        Self::KeyUnknown,
+        Self::Stale,
+        Self::Malformed,
+        Self::TooMany,
+    ];
+
+    /// The stable word for answers, logs and metrics.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::SignatureMissing => "signature_missing",
+            Self::SignatureInvalid => "signature_invalid",
+            Self::KeyUnknown => "key_unknown",
+            Self::Stale => "stale",
+            Self::Malformed | Self::TooMany => "malformed",
+        }
+    }
+}
+
+/// A body that is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the body is refused: {}", reason.code())]
+pub struct Failure {
+    /// Why.
+    pub reason: Reason,
+    /// Which message of a batch; none where it is the body as a whole.
+    pub index: Option<usize>,
+    /// What is wrong with the text, for the operator's log.
+    #[source]
+    pub detail: Option<Malformed>,
+}
+
+impl From<Malformed> for Failure {
+    fn from(detail: Malformed) -> Self {
+        let reason = match detail {
+            Malformed::TooMany { .. } => Reason::TooMany,
+            _ => Reason::Malformed,
+        };
+        Self { reason, index: None, detail: Some(detail) }
+    }
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self { reason, index: None, detail: None }
+    }
+}
+
+/// Checks every message in a body.
+///
+/// Inside envelopes nothing can be taken out, so there a bad message refuses the whole in any case.
+///
+/// # Errors
+/// [`Failure`] when the body must not go on.
+pub fn verify(body: &[u8], context: &Context<'_>, scratch: &mut Scratch) -> Result<Verified, Failure> {
+    let wrapping = wrapping(context.policy.envelope, context.query)?;
+    let Scratch { reader, inner } = scratch;
+    let text = messages(body, wrapping, context.policy.mode, inner, reader)?;
+    let document = reader.read(text)?;
+    match (context.policy.on_failure, wrapping) {
+        (OnFailure::Drop, Wrapping::None) => Ok(sieve(&document, context)),
+        (OnFailure::Drop | OnFailure::Reject, _) => all_or_nothing(&document, context),
+    }
+}
+
+/// What one good message was.
+enum Standing<'a> {
+    Signed(&'a NodeId),
+    Unsigned,
+}
+
+fn all_or_nothing(document: &Document<'_>, context: &Context<'_>) -> Result<Verified, Failure> {
+    let mut answer = Verified::none();
+    for (index, (_, content)) in document.elements().enumerate() {
+        let standing = judge(content, context).map_err(|failure| Failure {
+            index: (document.shape() == Shape::Batch).then_some(index),
+            ..failure
+        })?;
+        answer.count(&standing);
+    }
+    Ok(answer)
+}
+
+fn sieve(document: &Document<'_>, context: &Context<'_>) -> Verified {
+    let mut answer = Verified::none();
+    // Written from the first message that is taken out; before that the body may yet go on as it is.
+    let mut kept: Option<Vec<u8>> = None;
+    for (index, (raw, content)) in document.elements().enumerate() {
+        match judge(content, context) {
+            Ok(standing) => {
+                answer.count(&standing);
+                if let Some(kept) = &mut kept {
+                    append(kept, raw);
+                }
+            }
+            Err(failure) => {
+                answer.dropped.count(failure.reason);
+                kept.get_or_insert_with(|| {
+                    let mut before = vec![b'['];
+                    document.elements().take(index).for_each(|(raw, _)| append(&mut before, raw));
+                    before
+                });
+            }
+        }
+    }
+    if let Some(mut kept) = kept {
+        kept.push(b']');
+        answer.forward = Forward::Rewritten(kept);
+    }
+    answer
+}
+
+fn append(array: &mut Vec<u8>, element: &str) {
+    if array.len() > 1 {
+        array.push(b',');
+    }
+    array.extend_from_slice(element.as_bytes());
+}
+
+fn judge<'a>(
+    content: Result<Message<'_>, Malformed>,
+    context: &Context<'a>,
+) -> Result<Standing<'a>, Failure> {
+    match (content, context.policy.mode) {
+        (Ok(message), mode) => Ok(judge_message(&message, mode, context)?),
+        // What is no object cannot be a message; nobody behind reads it as one.
+        (Err(Malformed::NotAnObject), Mode::Optional) => Ok(Standing::Unsigned),
+        (Err(detail), _) => Err(detail.into()),
+    }
+}
+
+fn judge_message<'a>(
+    message: &Message<'_>,
+    mode: Mode,
+    context: &Context<'a>,
+) -> Result<Standing<'a>, Reason> {
+    let sig = match (message.sig, mode) {
+        (Field::Absent, Mode::Required) => return Err(Reason::SignatureMissing),
+        (Field::Absent, Mode::Optional) => return Ok(Standing::Unsigned),
+        (Field::NotText, _) => return Err(Reason::SignatureInvalid),
+        (Field::Text(text), _) => sig_text::parse(text).ok_or(Reason::SignatureInvalid)?,
+    };
+    let node = if message.kind == Field::Text("skill") { message.source } else { message.node };
+    let node = node.text().ok_or(Reason::KeyUnknown)?;
+    let (node, keys) = context.keys.find(context.tenant, node).ok_or(Reason::KeyUnknown)?;
+    if !any_holds(keys, message.canonical, &sig) {
+        return Err(Reason::SignatureInvalid);
+    }
+    // After the signature: an unsigned `ts` proves nothing, and "stale" should mean that it was good once.
+    match context.policy.freshness {
+        Some(window) if !is_fresh(message.ts, window, context.now_unix) => Err(Reason::Stale),
+        Some(_) | None => Ok(Standing::Signed(node)),
+    }
+}
+
+/// Whether a signature holds for one of a node's keys, by the strict rules.
+pub(super) fn any_holds(keys: &[VerifyingKey], text: &[u8], sig: &Signature) -> bool {
+    keys.iter().any(|key| key.verify_strict(text, sig).is_ok())
+}
+
+fn is_fresh(ts: Option<f64>, window: Duration, now_unix: f64) -> bool {
+    ts.is_some_and(|ts| (now_unix - ts).abs() <= window.as_secs_f64())
+}
+
+impl Verified {
+    fn none() -> Self {
+        Self {
+            forward: Forward::AsIs,
+            verified: 0,
+            unsigned: 0,
+            dropped: Dropped::default(),
+            signer: None,
+        }
+    }
+
+    fn count(&mut self, standing: &Standing<'_>) {
+        match standing {
+            Standing::Unsigned => self.unsigned += 1,
+            Standing::Signed(node) => {
+                self.verified += 1;
+                self.signer.get_or_insert_with(|| (*node).clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "mesh_tests.rs"]
+mod tests;

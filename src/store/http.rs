@@ -1,0 +1,217 @@
+//! The store's HTTP API: paths, methods, bodies in, JSON out.
+//!
+//! A handler has a tenant only through [`Access`], which the extractor below makes from a request that
+//! [`Trust`] let in. Knows nothing of SQL.
+
+use super::access::{Access, Trust};
+use super::observe::{Op, Outcome};
+use super::reply::{self, Refusal};
+use super::uri::{self, Parameters};
+use super::{Store, body};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequestParts, RawQuery, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode, Uri};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Longest body that is taken.
+const MOST_BODY: usize = 8 * 1024 * 1024;
+
+/// Most bytes of bodies held at once, over all requests.
+const MOST_BODIES: usize = 128 * 1024 * 1024;
+
+/// Time for a whole body.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
+const MEMORY: &str = "/mesh/memory/";
+const SKILLS: &str = "/mesh/skills/";
+
+/// What every handler has at hand.
+#[derive(Clone)]
+pub(crate) struct App {
+    store: Arc<Store>,
+    trust: Arc<Trust>,
+    /// A permit is a byte of body that may be held.
+    bodies: Arc<Semaphore>,
+}
+
+/// The API over this store, for those whom `trust` lets in.
+pub(crate) fn router(store: Arc<Store>, trust: Trust) -> Router {
+    let app = App { store, trust: Arc::new(trust), bodies: Arc::new(Semaphore::new(MOST_BODIES)) };
+    Router::new()
+        .route("/", get(health))
+        .route("/health", get(health))
+        .route("/mesh/memory", get(memories).put(put_memory))
+        .route("/mesh/memory/{*rest}", get(memory))
+        .route("/mesh/query", post(query))
+        .route("/mesh/skills", get(skills).put(put_skill))
+        .route("/mesh/skills/{name}", get(skill))
+        .fallback(|| async { Refusal::NotFound })
+        .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed })
+        .with_state(app)
+}
+
+impl FromRequestParts<App> for Access {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        Ok(app.trust.admit(&parts.headers)?)
+    }
+}
+
+async fn health(State(app): State<App>) -> Response {
+    let available = app.store.is_available().await;
+    let text = format!(r#"{{"ok":true,"service":"openclaw-mesh-store-api","storeAvailable":{available}}}"#);
+    reply::json(StatusCode::OK, text.into_bytes())
+}
+
+async fn memories(
+    State(app): State<App>,
+    access: Access,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let found = Parameters::parse(query.as_deref())?;
+    let Some(words) = found.q else {
+        let list = async { Ok(reply::rows(&app.store.memories(&access, found.scope).await?)) };
+        return app.observed(Op::MemoryList, list).await;
+    };
+    let search = async {
+        body::full_text(found.mode.as_deref())?;
+        let limit = body::limit_of(found.limit.as_deref());
+        Ok(reply::rows(&app.store.search(&access, words, found.scope, limit).await?))
+    };
+    app.observed(Op::MemorySearch, search).await
+}
+
+async fn query(
+    State(app): State<App>,
+    access: Access,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let search = async {
+        let held = app.hold(&headers, body).await?;
+        let search = body::query(&held.bytes)?;
+        Ok(reply::rows(&app.store.search(&access, search.words, search.scope, search.limit).await?))
+    };
+    app.observed(Op::MemorySearch, search).await
+}
+
+async fn memory(State(app): State<App>, access: Access, uri: Uri) -> Result<Response, Refusal> {
+    let look = async {
+        let (scope, key) = uri::scope_and_key(below(&uri, MEMORY)?)?;
+        let found = app.store.memory(&access, scope, key).await?;
+        found.map(|row| reply::row(&row)).ok_or(Refusal::NotFound)
+    };
+    app.observed(Op::MemoryGet, look).await
+}
+
+async fn put_memory(
+    State(app): State<App>,
+    access: Access,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let put = async {
+        let held = app.hold(&headers, body).await?;
+        let memory = body::memory(&held.bytes)?;
+        if !access.may_write(&memory.scope) {
+            tracing::warn!(
+                tenant = %access.tenant(),
+                node = ?access.node(),
+                "a write to a scope that is not the caller's was refused"
+            );
+            return Err(Refusal::Forbidden);
+        }
+        Ok(reply::row(&app.store.put_memory(&access, memory).await?))
+    };
+    app.observed(Op::MemoryPut, put).await
+}
+
+async fn skills(State(app): State<App>, access: Access) -> Result<Response, Refusal> {
+    app.observed(Op::SkillList, async { Ok(reply::rows(&app.store.skills(&access).await?)) }).await
+}
+
+async fn skill(State(app): State<App>, access: Access, uri: Uri) -> Result<Response, Refusal> {
+    let look = async {
+        let name = uri::segment(below(&uri, SKILLS)?)?;
+        let found = app.store.skill(&access, name).await?;
+        found.map(|row| reply::row(&row)).ok_or(Refusal::NotFound)
+    };
+    app.observed(Op::SkillGet, look).await
+}
+
+async fn put_skill(
+    State(app): State<App>,
+    access: Access,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let put = async {
+        let held = app.hold(&headers, body).await?;
+        let skill = body::skill(&held.bytes)?;
+        if !access.may_write_skills() {
+            return Err(Refusal::Forbidden);
+        }
+        Ok(reply::row(&app.store.put_skill(&access, skill).await?))
+    };
+    app.observed(Op::SkillPut, put).await
+}
+
+/// The path as it came, past a prefix. The router's own decoding could not tell a slash in a scope from
+/// one after it.
+fn below<'a>(uri: &'a Uri, prefix: &str) -> Result<&'a str, Refusal> {
+    uri.path().strip_prefix(prefix).ok_or(Refusal::NotFound)
+}
+
+/// A whole body, and its share of what may be held.
+struct Held {
+    bytes: Bytes,
+    _share: OwnedSemaphorePermit,
+}
+
+impl App {
+    /// Reads a body, within bounds of length, time and what all bodies together may take.
+    async fn hold(&self, headers: &HeaderMap, body: Body) -> Result<Held, Refusal> {
+        let announced =
+            headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let length = announced.unwrap_or(MOST_BODY);
+        if length > MOST_BODY {
+            return Err(Refusal::TooLarge);
+        }
+        let share = u32::try_from(length).map_err(|_| Refusal::TooLarge)?;
+        let share = Arc::clone(&self.bodies).try_acquire_many_owned(share).map_err(|_| Refusal::Busy)?;
+        let read =
+            tokio::time::timeout(BODY_TIME, to_bytes(body, MOST_BODY)).await.map_err(|_| Refusal::TooSlow)?;
+        // Whatever else cuts a body short, its client is gone and reads no answer.
+        let bytes = read.map_err(|_| Refusal::TooLarge)?;
+        Ok(Held { bytes, _share: share })
+    }
+
+    async fn observed(
+        &self,
+        op: Op,
+        work: impl Future<Output = Result<Response, Refusal>>,
+    ) -> Result<Response, Refusal> {
+        let started = now();
+        let result = work.await;
+        let outcome = match &result {
+            Ok(_) => Outcome::Done,
+            Err(refusal) => refusal.outcome(),
+        };
+        self.store.observe().operation(op, outcome, started.elapsed().as_secs_f64());
+        result
+    }
+}
+
+fn now() -> Instant {
+    #[allow(clippy::disallowed_methods, reason = "measures an operation; no decision hangs on it")]
+    Instant::now()
+}

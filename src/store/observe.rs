@@ -1,0 +1,97 @@
+//! What the store tells whoever counts. Closed sets, so that a count can never have endless labels.
+
+/// What was asked of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Op {
+    /// One memory.
+    MemoryGet,
+    /// All memory, or a scope's.
+    MemoryList,
+    /// A search.
+    MemorySearch,
+    /// A memory was put.
+    MemoryPut,
+    /// One skill.
+    SkillGet,
+    /// All skills.
+    SkillList,
+    /// A skill was put.
+    SkillPut,
+}
+
+impl Op {
+    /// Every operation, for whoever wants to start all counts at nought.
+    pub const ALL: [Self; 7] = [
+        Self::MemoryGet,
+        Self::MemoryList,
+        Self::MemorySearch,
+        Self::MemoryPut,
+        Self::SkillGet,
+        Self::SkillList,
+        Self::SkillPut,
+    ];
+
+    /// A label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MemoryGet => "memory_get",
+            Self::MemoryList => "memory_list",
+            Self::MemorySearch => "memory_search",
+            Self::MemoryPut => "memory_put",
+            Self::SkillGet => "skill_get",
+            Self::SkillList => "skill_list",
+            Self::SkillPut => "skill_put",
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// As asked.
+    Done,
+    /// There is no such row.
+    Missing,
+    /// The request was not one that the store understands.
+    Invalid,
+    /// The caller may not.
+    Forbidden,
+    /// Too much was waiting.
+    Busy,
+    /// The database failed.
+    Failed,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 6] =
+        [Self::Done, Self::Missing, Self::Invalid, Self::Forbidden, Self::Busy, Self::Failed];
+
+    /// A label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Missing => "missing",
+            Self::Invalid => "invalid",
+            Self::Forbidden => "forbidden",
+            Self::Busy => "busy",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Whoever counts.
+pub trait Observe: std::fmt::Debug + Send + Sync {
+    /// One operation ended.
+    fn operation(&self, op: Op, outcome: Outcome, seconds: f64);
+}
+
+/// Nobody counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observe for Unobserved {
+    fn operation(&self, _: Op, _: Outcome, _: f64) {}
+}

@@ -1,0 +1,231 @@
+//! Full-text search over one tenant's memory, by plain words.
+//!
+//! The index is shared, so each entry carries a word that only its tenant has, and each search asks
+//! for it. Results come newest first and not by rank: a rank would weigh words by how often they
+//! stand in everybody's rows.
+
+use super::model::{Hit, NewMemory};
+use crate::ids::TenantId;
+use rusqlite::{Connection, params};
+use std::fmt::Write;
+
+/// Most results of one search.
+pub(super) const MOST: u32 = 100;
+
+/// Results of a search that does not say how many.
+pub(super) const USUAL: u32 = 25;
+
+/// More of a query than this is not looked at.
+const MOST_QUERY_BYTES: usize = 4096;
+
+/// More words than this are not looked at.
+const MOST_WORDS: usize = 64;
+
+/// The memories that have all of these words, newest first.
+///
+/// # Errors
+/// What `SQLite` says; no query text is an error.
+pub(crate) fn find(
+    conn: &Connection,
+    tenant: &TenantId,
+    query: &str,
+    scope: Option<&str>,
+    limit: u32,
+) -> rusqlite::Result<Vec<Hit>> {
+    let Some(words) = plain_words(query) else { return Ok(Vec::new()) };
+    let expression = format!("tenant_token : {} AND {{scope key content}} : ({words})", token(tenant));
+    // The table is asked for the tenant as well: a mistake in the index must not be enough to leak a row.
+    // The scope is compared in the same place, before the limit counts.
+    conn.prepare_cached(
+        "SELECT m.scope, m.key, snippet(mesh_memory_fts, 4, '', '', '…', 64)
+         FROM mesh_memory_fts f CROSS JOIN mesh_memory m ON m.seq = f.rowid
+         WHERE mesh_memory_fts MATCH ?1 AND m.tenant_id = ?2 AND (?3 IS NULL OR m.scope = ?3)
+         ORDER BY f.rowid DESC LIMIT ?4",
+    )?
+    .query_map(params![expression, tenant.as_str(), scope, limit.clamp(1, MOST)], |row| {
+        let snippet: Option<String> = row.get(2)?;
+        Ok(Hit { scope: row.get(0)?, key: row.get(1)?, snippet: snippet.filter(|text| !text.is_empty()) })
+    })?
+    .collect()
+}
+
+/// Adds a memory to the index, after everything that is there, and says at which place.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(crate) fn add(conn: &Connection, tenant: &TenantId, memory: &NewMemory) -> rusqlite::Result<i64> {
+    let mut content = memory.key.clone();
+    for text in memory.value.strings() {
+        content.push(' ');
+        content.push_str(&text);
+    }
+    conn.prepare_cached(
+        "INSERT INTO mesh_memory_fts (tenant_id, tenant_token, scope, key, content) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![tenant.as_str(), token(tenant), memory.scope, memory.key, content])?;
+    Ok(conn.last_insert_rowid())
+}
+
+/// Takes the entry at this place out of the index.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(crate) fn remove(conn: &Connection, seq: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM mesh_memory_fts WHERE rowid = ?1")?.execute([seq])?;
+    Ok(())
+}
+
+/// The tenant's own word. Hex, because the tokenizer would cut a name at `-`, `_` and `.` and then find
+/// one tenant's name within another's.
+fn token(tenant: &TenantId) -> String {
+    let mut token = String::with_capacity(1 + 2 * tenant.as_str().len());
+    token.push('t');
+    for byte in tenant.as_str().bytes() {
+        // Writing to a String has no way to fail.
+        let _ = write!(token, "{byte:02x}");
+    }
+    token
+}
+
+/// Each word in quotes, so that none is read as an operator; nothing when there is no word.
+/// NUL ends a query for `SQLite` and a quote ends a quoted word, so both part words here.
+fn plain_words(query: &str) -> Option<String> {
+    let end = query.floor_char_boundary(MOST_QUERY_BYTES);
+    let words: Vec<String> = query[..end]
+        .split(|c: char| c.is_whitespace() || c.is_control() || c == '"')
+        .filter(|word| !word.is_empty())
+        .take(MOST_WORDS)
+        .map(|word| format!("\"{word}\""))
+        .collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memories;
+    use crate::store::testing::{memory, open_memory, tenant};
+    use proptest::prelude::{any, prop_assert, proptest};
+    use proptest::test_runner::Config;
+
+    fn keys(conn: &Connection, who: &str, query: &str, scope: Option<&str>, limit: u32) -> Vec<String> {
+        find(conn, &tenant(who), query, scope, limit).unwrap().into_iter().map(|hit| hit.key).collect()
+    }
+
+    fn filled() -> Connection {
+        let conn = open_memory();
+        for (who, scope, key, value) in [
+            ("acme", "mesh", "plan", r#"{"text":"attack at dawn","deep":{"er":{"est":"treasure"}}}"#),
+            ("acme", "node", "weather-report", r#""Dawn is foggy, Zürich""#),
+            ("acme", "mesh", "emoji", r#""rocket 🚀 launch""#),
+            ("globex", "mesh", "plan", r#""dawn belongs to globex""#),
+        ] {
+            memories::put(&conn, &tenant(who), memory(scope, key, value), 5).unwrap();
+        }
+        conn
+    }
+
+    #[test]
+    fn all_words_must_stand_in_the_key_or_the_strings_of_the_value() {
+        let conn = filled();
+        let find = |query: &str| keys(&conn, "acme", query, None, 25);
+        assert_eq!(find("dawn"), ["weather-report", "plan"]);
+        assert_eq!(find("DAWN attack"), ["plan"]);
+        assert_eq!(find("report"), ["weather-report"]);
+        assert_eq!(find("zurich"), ["weather-report"]);
+        assert_eq!(find("treasure"), ["plan"]);
+        assert_eq!(find("weather-report"), ["weather-report"]);
+        assert!(find("dawn nowhere").is_empty());
+        assert!(find("text").is_empty(), "names of members are not searched");
+    }
+
+    #[test]
+    fn a_scope_narrows_and_the_limit_counts_what_is_left() {
+        let conn = filled();
+        for n in 0..50 {
+            memories::put(&conn, &tenant("globex"), memory("mesh", &format!("flood-{n}"), "\"dawn\""), 9)
+                .unwrap();
+            memories::put(&conn, &tenant("acme"), memory("noise", &format!("flood-{n}"), "\"dawn\""), 9)
+                .unwrap();
+        }
+        assert_eq!(keys(&conn, "acme", "dawn", Some("mesh"), 1), ["plan"]);
+        assert_eq!(keys(&conn, "acme", "dawn", None, 25).len(), 25);
+        assert_eq!(keys(&conn, "acme", "dawn", None, 1), ["flood-49"]);
+        assert!(keys(&conn, "acme", "dawn", Some("none"), 25).is_empty());
+    }
+
+    #[test]
+    fn no_tenant_finds_what_another_wrote_whatever_the_names_are() {
+        let conn = open_memory();
+        let names = ["acme", "acme-1", "acme.1", "x-acme", "1", "t61636d65"];
+        for name in names {
+            memories::put(&conn, &tenant(name), memory("mesh", name, r#""shared word""#), 5).unwrap();
+        }
+        for name in names {
+            assert_eq!(keys(&conn, name, "shared", None, 100), [name]);
+            assert_eq!(keys(&conn, name, "shared) OR tenant_token : t61", None, 100), [""; 0]);
+        }
+        assert!(keys(&conn, "acme", "t61636d652d31", None, 100).is_empty(), "a token cannot be asked for");
+    }
+
+    #[test]
+    fn operators_and_odd_text_are_plain_words_or_nothing() {
+        let conn = filled();
+        let find = |query: &str| keys(&conn, "acme", query, None, 25);
+        for nothing in [
+            "",
+            " ",
+            "\0",
+            "---",
+            "*",
+            "\"",
+            "\"\"\"",
+            "()",
+            "🚀",
+            "🦀 🦀",
+            "NEAR(",
+            "dawn OR",
+            "key : dawn",
+            "^",
+        ] {
+            assert!(find(nothing).is_empty(), "{nothing:?}");
+        }
+        assert_eq!(find("plan : dawn"), ["plan"]);
+        assert_eq!(find("dawn *"), ["weather-report", "plan"]);
+        assert_eq!(find("\"attack at"), ["plan"]);
+        assert_eq!(find("dawn\0attack"), ["plan"]);
+        assert_eq!(find("rocket 🚀"), ["emoji"]);
+        assert!(find("daw*").is_empty(), "a star is no wildcard");
+        assert!(find(&"dawn ".repeat(10_000)).len() == 2);
+        assert!(find(&"d-".repeat(100_000)).is_empty());
+    }
+
+    #[test]
+    fn the_snippet_is_the_text_around_what_was_found() {
+        let conn = filled();
+        let hit = &find(&conn, &tenant("acme"), "foggy", None, 25).unwrap()[0];
+        assert_eq!(hit.snippet.as_deref(), Some("weather-report Dawn is foggy, Zürich"));
+        assert_eq!((hit.scope.as_str(), hit.key.as_str()), ("node", "weather-report"));
+    }
+
+    #[test]
+    fn a_row_that_was_written_over_is_found_by_its_new_words_alone() {
+        let conn = filled();
+        memories::put(&conn, &tenant("acme"), memory("mesh", "plan", "\"retreat\""), 6).unwrap();
+        assert!(keys(&conn, "acme", "attack", None, 25).is_empty());
+        assert_eq!(keys(&conn, "acme", "retreat", None, 25), ["plan"]);
+        assert_eq!(keys(&conn, "globex", "dawn", None, 25), ["plan"]);
+    }
+
+    proptest! {
+        #![proptest_config(Config::with_cases(512))]
+        #[test]
+        fn no_query_text_is_an_error_or_leaves_the_tenant(query in any::<String>(), glue in r#"[ "*()^:+\-{}A-Z\x00]{0,30}"#) {
+            let conn = filled();
+            for text in [query.clone(), glue.clone(), format!("{glue}dawn{query}"), format!("dawn {glue}")] {
+                let hits = find(&conn, &tenant("globex"), &text, None, 100).unwrap();
+                prop_assert!(hits.iter().all(|hit| hit.snippet.as_deref() == Some("plan dawn belongs to globex")));
+            }
+        }
+    }
+}

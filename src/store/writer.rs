@@ -1,0 +1,264 @@
+//! The one thread that writes. Whatever waits when it looks is one transaction and one wait for the disk.
+//!
+//! Knows nothing of rows: it is handed work, and tells each caller only after the commit.
+
+use super::error::{OpenError, StoreError};
+use rusqlite::{Connection, TransactionBehavior};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot};
+
+/// Most writes in one transaction.
+const MOST_AT_ONCE: usize = 256;
+
+/// One write, to be done within a transaction at this Unix second.
+type Order = Box<dyn FnOnce(&Connection, i64) -> rusqlite::Result<Announcement> + Send>;
+
+/// Tells a caller that its write is on the disk. Dropped untold it reads as a failure at the other
+/// end, so every way out of here but a commit is a failure.
+type Announcement = Box<dyn FnOnce()>;
+
+/// The way to the writing thread.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    orders: Option<mpsc::Sender<Order>>,
+    commits: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread; at most `waiting` writes are kept waiting.
+    ///
+    /// # Errors
+    /// [`OpenError::Thread`].
+    pub(crate) fn start(conn: Connection, waiting: usize) -> Result<Self, OpenError> {
+        let (orders, queue) = mpsc::channel(waiting);
+        let commits = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&commits);
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || run(conn, queue, &counter))
+            .map_err(OpenError::Thread)?;
+        Ok(Self { orders: Some(orders), commits, thread: Some(thread) })
+    }
+
+    /// Does the work and answers when it is on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when too much waits, [`StoreError::Failed`] when nothing was written.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, done) = oneshot::channel();
+        let order: Order = Box::new(move |conn, now| {
+            let outcome = work(conn, now)?;
+            Ok(Box::new(move || {
+                // A caller that went away has its write all the same.
+                let _ = answer.send(outcome);
+            }))
+        });
+        let orders = self.orders.as_ref().ok_or(StoreError::Failed)?;
+        orders.try_send(order).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => StoreError::Busy,
+            mpsc::error::TrySendError::Closed(_) => StoreError::Failed,
+        })?;
+        done.await.map_err(|_| StoreError::Failed)
+    }
+
+    /// Whether the thread is there.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.orders.as_ref().is_some_and(|orders| !orders.is_closed())
+    }
+
+    /// Transactions committed so far.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Writer {
+    /// Waits until everything that was taken is written and the log is folded into the file.
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(mut conn: Connection, mut queue: mpsc::Receiver<Order>, commits: &AtomicU64) {
+    let mut orders = Vec::with_capacity(MOST_AT_ONCE);
+    while queue.blocking_recv_many(&mut orders, MOST_AT_ONCE) > 0 {
+        let count = orders.len();
+        match commit(&mut conn, orders.drain(..)) {
+            Ok(announcements) => {
+                commits.fetch_add(1, Ordering::Relaxed);
+                for announce in announcements {
+                    announce();
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, writes = count, "nothing was written: the transaction failed");
+            }
+        }
+    }
+}
+
+/// Each order in a savepoint of its own: one that fails takes nothing of the others with it.
+fn commit(conn: &mut Connection, orders: impl Iterator<Item = Order>) -> rusqlite::Result<Vec<Announcement>> {
+    let now = unix_seconds();
+    let mut tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut announcements = Vec::new();
+    for order in orders {
+        let savepoint = tx.savepoint()?;
+        match order(&savepoint, now) {
+            Ok(announcement) => {
+                savepoint.commit()?;
+                announcements.push(announcement);
+            }
+            Err(error) => {
+                drop(savepoint);
+                // A full disk or a broken one ends the whole transaction; to go on would open a new one
+                // without the writes before.
+                if tx.is_autocommit() {
+                    return Err(error);
+                }
+                tracing::error!(%error, "a write failed");
+            }
+        }
+    }
+    tx.commit()?;
+    Ok(announcements)
+}
+
+fn unix_seconds() -> i64 {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "rows carry the time of their write; no decision hangs on it"
+    )]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{Folder, is_waiting};
+    use rusqlite::params;
+
+    fn table(folder: &Folder) -> Connection {
+        let conn = Connection::open(folder.path("w.db")).unwrap();
+        conn.execute_batch("CREATE TABLE t (a INTEGER PRIMARY KEY)").unwrap();
+        conn
+    }
+
+    fn insert(number: i64) -> impl FnOnce(&Connection, i64) -> rusqlite::Result<i64> + Send + 'static {
+        move |conn, _| {
+            conn.execute("INSERT INTO t VALUES (?1)", params![number])?;
+            Ok(number)
+        }
+    }
+
+    /// Holds the writer up until released, so that what comes after it waits together.
+    fn hold()
+    -> (std::sync::mpsc::Sender<()>, impl FnOnce(&Connection, i64) -> rusqlite::Result<()> + Send + 'static)
+    {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        (release, move |_: &Connection, _| {
+            let _ = held.recv();
+            Ok(())
+        })
+    }
+
+    #[tokio::test]
+    async fn what_waits_together_is_committed_together() {
+        let folder = Folder::new();
+        let writer = Arc::new(Writer::start(table(&folder), 1024).unwrap());
+        let (release, held) = hold();
+        let first = writer.write(held);
+        tokio::pin!(first);
+        assert!(is_waiting(&mut first).await);
+        let mut rest: Vec<_> = (0..200).map(|n| Box::pin(writer.write(insert(n)))).collect();
+        for write in &mut rest {
+            assert!(is_waiting(write).await);
+        }
+        release.send(()).unwrap();
+        first.await.unwrap();
+        for write in rest {
+            write.await.unwrap();
+        }
+        assert!(writer.commits() <= 3, "{}", writer.commits());
+    }
+
+    #[tokio::test]
+    async fn one_bad_write_does_not_take_the_others_with_it() {
+        let folder = Folder::new();
+        let writer = Writer::start(table(&folder), 16).unwrap();
+        let (release, held) = hold();
+        let half_done = |conn: &Connection, _: i64| {
+            conn.execute("INSERT INTO t VALUES (50)", [])?;
+            conn.execute("INSERT INTO t VALUES (50)", []).map(|_| ())
+        };
+        let (first, a, bad, b) =
+            (writer.write(held), writer.write(insert(1)), writer.write(half_done), writer.write(insert(2)));
+        let go = async { release.send(()).unwrap() };
+        let (first, a, bad, b, ()) = tokio::join!(first, a, bad, b, go);
+        assert_eq!((first, a, bad, b), (Ok(()), Ok(1), Err(StoreError::Failed), Ok(2)));
+        let there = writer
+            .write(|conn, _| {
+                conn.query_row("SELECT group_concat(a) FROM t", [], |row| row.get::<_, String>(0))
+            })
+            .await;
+        assert_eq!(there.unwrap(), "1,2");
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_busy_at_once() {
+        let folder = Folder::new();
+        let writer = Writer::start(table(&folder), 1).unwrap();
+        let (started, has_started) = std::sync::mpsc::channel();
+        let (release, held) = hold();
+        let first = writer.write(move |conn, now| {
+            started.send(()).unwrap();
+            held(conn, now)
+        });
+        tokio::pin!(first);
+        assert!(is_waiting(&mut first).await);
+        has_started.recv().unwrap();
+        let second = writer.write(insert(1));
+        tokio::pin!(second);
+        assert!(is_waiting(&mut second).await);
+        assert_eq!(writer.write(insert(2)).await, Err(StoreError::Busy));
+        release.send(()).unwrap();
+        assert_eq!((first.await, second.await), (Ok(()), Ok(1)));
+    }
+
+    #[tokio::test]
+    async fn an_answer_comes_only_after_the_commit_that_others_can_see() {
+        let folder = Folder::new();
+        let writer = Writer::start(table(&folder), 16).unwrap();
+        let other = Connection::open(folder.path("w.db")).unwrap();
+        for n in 0..20 {
+            writer.write(insert(n)).await.unwrap();
+            let seen: i64 = other.query_row("SELECT max(a) FROM t", [], |row| row.get(0)).unwrap();
+            assert_eq!(seen, n);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_cannot_begin_fails_all_of_it_and_the_next_works() {
+        let folder = Folder::new();
+        let conn = table(&folder);
+        conn.busy_timeout(std::time::Duration::ZERO).unwrap();
+        let writer = Writer::start(conn, 16).unwrap();
+        let other = Connection::open(folder.path("w.db")).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        assert_eq!(writer.write(insert(1)).await, Err(StoreError::Failed));
+        other.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(writer.write(insert(1)).await, Ok(1));
+        assert!(writer.is_alive());
+    }
+}

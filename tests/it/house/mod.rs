@@ -1,0 +1,20 @@
+//! The test house: starts the real programs on free ports, stands in for the services around them, and
+//! looks at every answer before a test does.
+
+pub(crate) mod client;
+pub(crate) mod codes;
+pub(crate) mod double;
+pub(crate) mod doubles;
+pub(crate) mod edge;
+pub(crate) mod gateway;
+pub(crate) mod inspect;
+pub(crate) mod keys;
+pub(crate) mod messages;
+pub(crate) mod metrics;
+pub(crate) mod parts;
+pub(crate) mod process;
+pub(crate) mod site;
+pub(crate) mod sockets;
+pub(crate) mod store;
+pub(crate) mod temp;
+pub(crate) mod wait;

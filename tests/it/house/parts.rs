@@ -1,0 +1,53 @@
+//! Parts that a machine may not have. Plain `cargo test` names what it leaves out and passes; under
+//! `OPENCLAW_EDGE_TESTS=full`, as `tests/run` sets it, a missing part is a failure.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Whether everything must be there.
+pub(crate) fn everything() -> bool {
+    std::env::var("OPENCLAW_EDGE_TESTS").is_ok_and(|mode| mode == "full")
+}
+
+/// Says that a part is missing, or fails where nothing may be missing.
+fn missing<T>(part: &str) -> Option<T> {
+    assert!(!everything(), "{part} is missing, and OPENCLAW_EDGE_TESTS=full leaves nothing out");
+    // Not `eprintln!`: the runner hides what passing tests print with that.
+    let line = format!("left out: {part} is not on this machine (tests/run installs it)\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    None
+}
+
+/// A program on the path.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let found = Command::new("sh").args(["-c", &format!("command -v {name}")]).output().ok();
+    let path = found.filter(|out| out.status.success()).map(|out| String::from_utf8_lossy(&out.stdout).trim().into());
+    path.or_else(|| missing(name))
+}
+
+/// Node, for what only a real ECMAScript engine can say.
+pub(crate) fn node() -> Option<PathBuf> {
+    let installed = cache().join("node/node_modules/node/bin/node");
+    if installed.exists() { Some(installed) } else { program("node") }
+}
+
+/// The folder with an installed OpenClaw gateway.
+pub(crate) fn gateway() -> Option<PathBuf> {
+    let folder = cache();
+    let there = folder.join("openclaw/node_modules/openclaw/openclaw.mjs").exists()
+        && folder.join("node/node_modules/node/bin/node").exists();
+    if there { Some(folder) } else { missing("the OpenClaw gateway") }
+}
+
+/// Where `tests/gateway/install.sh` installs.
+fn cache() -> PathBuf {
+    let named = std::env::var_os("OPENCLAW_EDGE_TEST_CACHE").map(PathBuf::from);
+    let home = || Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache/openclaw-edge-tests");
+    named.unwrap_or_else(home)
+}
+
+/// The repository.
+pub(crate) fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,28 @@
+//! Black-box tests: the real programs, on free ports, with stand-ins (and, where installed, the real
+//! OpenClaw gateway) around them. Each test is a sentence about what someone outside can see.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, reason = "deadlines of tests need a clock")]
+#![allow(clippy::doc_markdown, reason = "OpenClaw and WebSockets are names, not items")]
+
+mod house;
+
+mod army;
+mod bridge;
+mod cli;
+mod docs;
+mod durability;
+mod federation;
+mod floors;
+mod gateways;
+mod harness;
+mod identity;
+mod limits;
+mod load;
+mod reload;
+mod shutdown;
+mod signatures;
+mod store;
+mod strict;
+mod tenants;
+mod upstream_failures;
+mod websocket;
