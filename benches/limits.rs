@@ -27,7 +27,7 @@ fn limit(name: &str, by: &[Dimension], limit: u32) -> Limit {
         by: by.to_vec(),
         kind: LimitKind::Window,
         limit,
-        per: Duration::from_secs(3600),
+        per: Duration::from_hours(1),
     }
 }
 
@@ -50,7 +50,12 @@ fn by_address(limiter: &Limiter) -> RuleSet {
 }
 
 fn subject(n: u32) -> Subject {
-    Subject { ip: IpAddr::from((0x0a00_0000 + n).to_be_bytes()), credential: Some(1), tenant: Some(1), route: 1 }
+    Subject {
+        ip: IpAddr::from((0x0a00_0000 + n).to_be_bytes()),
+        credential: Some(1),
+        tenant: Some(1),
+        route: 1,
+    }
 }
 
 /// Decides over and over, a microsecond apart, for `callers` addresses in scrambled order.
@@ -74,7 +79,9 @@ fn one_caller(c: &mut Criterion) {
 fn a_million_keys(c: &mut Criterion) {
     let limiter = Limiter::new(MILLION as usize);
     let rules = usual(&limiter, AMPLE);
-    (0..MILLION).for_each(|n| { let _ = limiter.decide(&rules, &subject(n), Tick::ZERO); });
+    (0..MILLION).for_each(|n| {
+        let _ = limiter.decide(&rules, &subject(n), Tick::ZERO);
+    });
     assert_eq!(limiter.occupancy().strangers, MILLION as usize);
     decide(c, "limits/three rules, one of a million addresses", &limiter, &rules, MILLION);
 }
@@ -83,7 +90,9 @@ fn a_million_keys_by_three(c: &mut Criterion) {
     let limiter = Limiter::new(MILLION as usize);
     let rules = by_address(&limiter);
     let callers = MILLION / 3;
-    (0..callers).for_each(|n| { let _ = limiter.decide(&rules, &subject(n), Tick::ZERO); });
+    (0..callers).for_each(|n| {
+        let _ = limiter.decide(&rules, &subject(n), Tick::ZERO);
+    });
     assert_eq!(limiter.occupancy().strangers, callers as usize * 3);
     decide(c, "limits/three cold keys of a million", &limiter, &rules, callers);
 }

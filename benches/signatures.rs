@@ -39,8 +39,7 @@ fn signatures(c: &mut Criterion) {
         envelope: Envelope::None,
         freshness: None,
     };
-    let context =
-        Context { policy: &policy, tenant: &tenant, keys: &keys, query: None, now_unix: 0.0 };
+    let context = Context { policy: &policy, tenant: &tenant, keys: &keys, query: None, now_unix: 0.0 };
 
     for size in SIZES {
         let body = sign::sign(&message(size), &key).expect("the message can be signed");

@@ -40,12 +40,10 @@ pub enum Rejection {
     Busy,
     /// A message's signature.
     Signature(signatures::Reason),
-    /// `unwrap` in the query names no envelope.
-    Envelope,
     /// A WebSocket handshake that is none (RFC 6455 section 4.2.1).
     Handshake,
-    /// Plain HTTP where a WebSocket was needed, or an upgrade where none is served.
-    Upgrade,
+    /// A WebSocket handshake of another version than 13 (RFC 6455 section 4.4).
+    SocketVersion,
     /// Too many WebSockets are open.
     TooManySockets,
     /// The upstream could not be reached.
@@ -93,9 +91,8 @@ impl Rejection {
             Self::LengthRequired => say(411, "length_required", "A body of this size needs Content-Length"),
             Self::Busy => say(503, "busy", "Too many request bodies are being held; try again"),
             Self::Signature(reason) => say(401, reason.code(), "Unauthorized"),
-            Self::Envelope => say(400, "unknown_envelope", "The query names no known envelope"),
             Self::Handshake => say(400, "bad_handshake", "Not a WebSocket handshake"),
-            Self::Upgrade => say(426, "upgrade_required", "This needs a WebSocket"),
+            Self::SocketVersion => say(426, "websocket_version", "Only WebSocket version 13 is served"),
             Self::TooManySockets => say(503, "too_many_sockets", "Too many WebSockets are open; try again"),
             Self::Unreachable => say(502, "upstream_unreachable", "The upstream could not be reached"),
             Self::BadUpstream => say(502, "upstream_failed", "The upstream broke off"),
@@ -118,7 +115,7 @@ impl Rejection {
             Self::Caller(fault) => Some(fault.to_string()),
             Self::Head(_) | Self::HeadTimeout | Self::Path(_) | Self::NotFound | Self::Method { .. } | Self::Scope
             | Self::Limited | Self::BodyTooLarge | Self::BodyTimeout | Self::LengthRequired | Self::Busy
-            | Self::Signature(_) | Self::Envelope | Self::Handshake | Self::Upgrade | Self::TooManySockets
+            | Self::Signature(_) | Self::Handshake | Self::SocketVersion | Self::TooManySockets
             | Self::Unreachable | Self::BadUpstream | Self::UpstreamTimeout | Self::NoAddress | Self::Internal => None,
         }
     }

@@ -1,26 +1,44 @@
 //! What stands behind the edge: upstreams and OpenClaw gateways.
 
 use super::check_identity::Identity;
-use super::checked::{EmbeddedStore, Gateway, GatewayUrl, Upstream, UpstreamTarget};
+use super::checked::{EmbeddedStore, Gateway, Upstream, UpstreamTarget};
 use super::checker::{Checker, Known, shown};
+use super::problems::printable;
 use super::tree::{Document, Spot};
+use super::urls::{check_control_ui, gateway_url, split_authority};
 use super::{Surroundings, raw, secrets};
 use crate::ids::{GatewayId, Name, TenantId};
 use crate::secret::Secret;
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Fields that the edge itself writes, or that belong to one connection (RFC 9110, section 7.6.1).
 const OWN_HEADERS: [&str; 21] = [
-    "connection", "content-length", "forwarded", "host", "keep-alive", "proxy-authenticate",
-    "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-    "via", "x-credential-id", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-node-id",
-    "x-real-ip", "x-request-id", "x-tenant-id",
+    "connection",
+    "content-length",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-credential-id",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-node-id",
+    "x-real-ip",
+    "x-request-id",
+    "x-tenant-id",
 ];
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 const BRIEF: Duration = Duration::from_millis(10);
 
 /// What this file makes.
@@ -68,12 +86,12 @@ pub(super) fn check<'a>(
 }
 
 fn one_store_at_most(raw: &raw::Config, all: Spot<'_>, checker: &mut Checker) {
-    let mut stores = all.keys().filter(|name| {
-        raw.upstreams.get(*name).is_some_and(|upstream| upstream.embedded.is_some())
-    });
+    let mut stores = all
+        .keys()
+        .filter(|name| raw.upstreams.get(*name).is_some_and(|upstream| upstream.embedded.is_some()));
     let Some(first) = stores.next() else { return };
     for other in stores {
-        let message = format!("a second embedded store; `{first}` is the first");
+        let message = format!("a second embedded store; `{}` is the first", printable(first));
         checker.problem(all.key(other).key_at("embedded"), message);
     }
 }
@@ -130,7 +148,7 @@ fn target(
         }
         (None, true) => {
             let hint = "such as `servers: [\"127.0.0.1:4077\"]`";
-            checker.hinted(spot.at, "an upstream needs `servers` or `embedded`", hint);
+            checker.lacks(spot, "an upstream needs `servers` or `embedded`", hint);
             None
         }
     }
@@ -271,110 +289,6 @@ fn token(
     Some(secret)
 }
 
-/// Why a text is no address of a gateway or a Control UI.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UrlError {
-    /// Another scheme, or none.
-    #[error("this address does not begin with {wanted}")]
-    Scheme {
-        /// What would be right.
-        wanted: &'static str,
-    },
-    /// `user@`.
-    #[error("this address has a user or password in it; use `token`")]
-    User,
-    /// `?` or `#`.
-    #[error("this address has a query or fragment")]
-    Query,
-    /// No host, or no port where one must be.
-    #[error("this address has no proper host and port")]
-    Host,
-    /// Characters that no path has as they stand.
-    #[error("this address has a path that cannot be sent")]
-    Path,
-}
-
-pub(super) fn gateway_url(text: &str) -> Result<GatewayUrl, UrlError> {
-    let (tls, rest) = strip_scheme(text, ["ws://", "wss://"], "`ws://` or `wss://`")?;
-    let (host, port, path) = split_url(rest)?;
-    let default = if tls { 443 } else { 80 };
-    let base_path = path.trim_end_matches('/').to_owned();
-    Ok(GatewayUrl { tls, host, port: port.unwrap_or(default), base_path })
-}
-
-pub(super) fn check_control_ui(text: &str) -> Result<(), UrlError> {
-    let (_, rest) = strip_scheme(text, ["http://", "https://"], "`http://` or `https://`")?;
-    split_url(rest).map(|_| ())
-}
-
-fn strip_scheme<'t>(
-    text: &'t str,
-    schemes: [&str; 2],
-    wanted: &'static str,
-) -> Result<(bool, &'t str), UrlError> {
-    let [plain, tls] = schemes;
-    match (text.strip_prefix(plain), text.strip_prefix(tls)) {
-        (Some(rest), _) => Ok((false, rest)),
-        (None, Some(rest)) => Ok((true, rest)),
-        (None, None) => Err(UrlError::Scheme { wanted }),
-    }
-}
-
-/// Host, port and path of what follows a scheme.
-fn split_url(rest: &str) -> Result<(String, Option<u16>, &str), UrlError> {
-    if rest.contains(['?', '#']) {
-        return Err(UrlError::Query);
-    }
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    if authority.contains('@') {
-        return Err(UrlError::User);
-    }
-    let (host, port) = split_authority(authority).ok_or(UrlError::Host)?;
-    let sendable = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}');
-    if !path.chars().all(sendable) {
-        return Err(UrlError::Path);
-    }
-    Ok((host.to_owned(), port, path))
-}
-
-/// `host`, `host:port`, `[v6]`, `[v6]:port`; the host without brackets.
-fn split_authority(text: &str) -> Option<(&str, Option<u16>)> {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, after) = rest.split_once(']')?;
-            host.parse::<Ipv6Addr>().ok()?;
-            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
-        }
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    let is_good = host.parse::<IpAddr>().is_ok() || is_host_name(host);
-    let port = match port {
-        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-            Some(digits.parse::<u16>().ok().filter(|port| *port > 0)?)
-        }
-        Some(_) => return None,
-        None => None,
-    };
-    is_good.then_some((host, port))
-}
-
-/// A DNS name; one that ends in digits alone would be read as an address by some.
-pub(super) fn is_host_name(text: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let ends_in_digits = text.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
-    text.len() <= 253
-        && text.split('.').all(label)
-        && (!ends_in_digits || text.parse::<Ipv4Addr>().is_ok())
-}
-
 impl Backends<'_> {
     /// The enabled gateway of that name. `None` when there is none, or when it is broken and told.
     pub(super) fn gateway(&self, text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<usize> {
@@ -389,35 +303,5 @@ impl Backends<'_> {
     pub(super) fn upstream(&self, text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<usize> {
         checker.known(spot, "upstream", text, &self.known_upstreams)?;
         self.upstreams.iter().position(|upstream| upstream.name.as_str() == text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::{any, proptest};
-
-    #[test]
-    fn a_gateway_address_is_taken_apart() {
-        let url = |tls, host: &str, port, base_path: &str| GatewayUrl {
-            tls,
-            host: host.into(),
-            port,
-            base_path: base_path.into(),
-        };
-        assert_eq!(gateway_url("ws://127.0.0.1:18789"), Ok(url(false, "127.0.0.1", 18789, "")));
-        assert_eq!(gateway_url("wss://gw.example.com"), Ok(url(true, "gw.example.com", 443, "")));
-        assert_eq!(gateway_url("ws://[::1]:1/a/b/"), Ok(url(false, "::1", 1, "/a/b")));
-        for bad in ["http://a", "ws://", "ws://a:b", "ws://u:p@h", "ws://h/?token=x", "ws://h:0", "ws://h:70000", "ws://a b", "ws://h/a b", "ws://1.2.3", "ws://[::1", "ws://::1"] {
-            assert!(gateway_url(bad).is_err(), "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_address_makes_the_reader_panic(text in any::<String>()) {
-            let _ = gateway_url(&format!("ws://{text}"));
-            let _ = split_authority(&text);
-        }
     }
 }

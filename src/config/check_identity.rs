@@ -122,9 +122,9 @@ fn key(
             judge_key(&secret, spot, checker)?;
             let generated = match source {
                 raw::SecretSource::Generated(file) => Some(PathBuf::from(&file.generated)),
-                raw::SecretSource::Env(_)
-                | raw::SecretSource::File(_)
-                | raw::SecretSource::Literal(_) => None,
+                raw::SecretSource::Env(_) | raw::SecretSource::File(_) | raw::SecretSource::Literal(_) => {
+                    None
+                }
             };
             Some((Sha256::digest(secret.expose()).into(), generated))
         }
@@ -135,7 +135,7 @@ fn key(
         }
         (None, None) => {
             let hint = "`hash: sha256:…` as `openclaw-edge keys hash` prints it, or `secret: { env: NAME }`";
-            checker.hinted(spot.at, "a credential needs `hash` or `secret`", hint);
+            checker.lacks(spot, "a credential needs `hash` or `secret`", hint);
             None
         }
     }
@@ -201,9 +201,9 @@ fn expiry(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<u64> {
         Some(day) => day
             .tomorrow()
             .and_then(|next| jiff::tz::TimeZone::UTC.to_timestamp(next.at(0, 0, 0, 0)))
-            .map(|start| start.as_second())
+            .map(jiff::Timestamp::as_second)
             .ok(),
-        None => text.parse::<jiff::Timestamp>().ok().map(|moment| moment.as_second()),
+        None => text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second),
     };
     let second = second.and_then(|second| u64::try_from(second).ok());
     match second {
@@ -221,12 +221,7 @@ fn expiry(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<u64> {
     second
 }
 
-fn nodes(
-    raw: &[raw::Node],
-    all: Spot<'_>,
-    known: &Known<'_>,
-    checker: &mut Checker,
-) -> Vec<NodeKey> {
+fn nodes(raw: &[raw::Node], all: Spot<'_>, known: &Known<'_>, checker: &mut Checker) -> Vec<NodeKey> {
     let mut seen: HashMap<(&str, &str), usize> = HashMap::new();
     let mut nodes = Vec::new();
     for (index, one) in raw.iter().enumerate() {

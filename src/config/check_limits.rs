@@ -7,23 +7,19 @@ use super::tree::{Document, Spot};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
-const LONGEST: Duration = Duration::from_secs(31 * 86_400);
+const HOUR: Duration = Duration::from_hours(1);
+const LONGEST: Duration = Duration::from_hours(31 * 24);
 const DEFAULT_ADDRESSES: usize = 200_000;
 
 /// What this file makes.
 pub(super) struct Limits<'a> {
-    pub(super) limits: Vec<Limit>,
+    pub(super) all: Vec<Limit>,
     pub(super) max_addresses: usize,
     /// By name, for routes that refer to them.
     pub(super) known: Known<'a>,
 }
 
-pub(super) fn check<'a>(
-    raw: &'a raw::Config,
-    document: &'a Document,
-    checker: &mut Checker,
-) -> Limits<'a> {
+pub(super) fn check<'a>(raw: &'a raw::Config, document: &'a Document, checker: &mut Checker) -> Limits<'a> {
     let top = document.top();
     let mut limits = Vec::new();
     for (name, limit) in &raw.limits {
@@ -36,7 +32,7 @@ pub(super) fn check<'a>(
     let spot = top.key("limiter").key("max_addresses");
     let addresses = raw.limiter.max_addresses;
     let addresses = checker.number(spot, addresses, DEFAULT_ADDRESSES, (1_000, 50_000_000));
-    Limits { limits, max_addresses: addresses.unwrap_or(DEFAULT_ADDRESSES), known }
+    Limits { all: limits, max_addresses: addresses.unwrap_or(DEFAULT_ADDRESSES), known }
 }
 
 fn check_one(name: &str, raw: &raw::Limit, all: Spot<'_>, checker: &mut Checker) -> Option<Limit> {
@@ -57,7 +53,11 @@ fn check_one(name: &str, raw: &raw::Limit, all: Spot<'_>, checker: &mut Checker)
             return None;
         }
         (None, None) => {
-            checker.hinted(spot.at, "a limit needs `window` or `quota`", "such as `window: { limit: 60, per: 1m }`");
+            checker.lacks(
+                spot,
+                "a limit needs `window` or `quota`",
+                "such as `window: { limit: 60, per: 1m }`",
+            );
             return None;
         }
     };

@@ -3,12 +3,10 @@
 use super::check_backends::Backends;
 use super::check_identity::{Identity, scopes};
 use super::check_limits::Limits;
-use super::checked::{
-    Access, Dimension, Envelope, Mode, OnFailure, PathPattern, Route, Target, Verify,
-};
+use super::checked::{Access, Dimension, Envelope, Mode, OnFailure, PathPattern, Route, Target, Verify};
 use super::checker::{Checker, shown};
 use super::clash::{self, Claim};
-use super::problems::did_you_mean;
+use super::problems::{did_you_mean, printable};
 use super::tree::{Document, Spot};
 use super::{pattern, raw};
 use crate::ids::{Name, Scope};
@@ -18,8 +16,8 @@ use std::time::Duration;
 /// Most scopes that are told apart: callers carry theirs as bits of a `u128`.
 const MOST_SCOPES: usize = 120;
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// What this file makes.
 pub(super) struct Serving {
@@ -65,12 +63,7 @@ pub(super) fn check(
     Serving { routes, unmatched_limits }
 }
 
-fn route(
-    raw: &raw::Route,
-    spot: Spot<'_>,
-    others: &Others<'_, '_>,
-    checker: &mut Checker,
-) -> Option<Route> {
+fn route(raw: &raw::Route, spot: Spot<'_>, others: &Others<'_, '_>, checker: &mut Checker) -> Option<Route> {
     let name = checker.id(spot.key("name"), "the name", &raw.name, Name::parse);
     let path = path(raw, spot, checker);
     let host = match &raw.host {
@@ -166,10 +159,14 @@ fn access(
     let at = spot.key_at("tenant");
     if !raw.scopes.is_empty() {
         let hint = "leave `tenant` out, or `scopes`";
-        checker.hinted(spot.key_at("scopes"), "a signature carries no `scopes`, and `tenant` says that it is all there is", hint);
+        checker.hinted(
+            spot.key_at("scopes"),
+            "a signature carries no `scopes`, and `tenant` says that it is all there is",
+            hint,
+        );
     }
     let is_signed = raw.verify.as_ref().is_some_and(|verify| verify.mode == Mode::Required);
-    if !is_signed {
+    if !is_signed && !spot.is_partial() && !spot.key("verify").is_partial() {
         let hint = "add `verify: { scheme: mesh, mode: required }`";
         checker.hinted(at, "`tenant` is for routes whose callers must sign", hint);
     }
@@ -219,13 +216,13 @@ fn named_limits(
             continue;
         }
         // One that is not found here was told where it stands.
-        let found = limits.limits.iter().position(|limit| limit.name.as_str() == name);
+        let found = limits.all.iter().position(|limit| limit.name.as_str() == name);
         let Some(index) = found else { continue };
         if indexes.contains(&index) {
             checker.problem(spot.at, shown(spot, "this limit stands here twice:", name));
             continue;
         }
-        if let Some(why) = limits.limits[index].by.iter().find_map(|one| refuse(*one)) {
+        if let Some(why) = limits.all[index].by.iter().find_map(|one| refuse(*one)) {
             checker.problem(spot.at, format!("{} {why}", shown(spot, "the limit", name)));
         }
         indexes.push(index);
@@ -282,7 +279,8 @@ fn target(
         (None, None, true) => {
             if raw.public {
                 let at = spot.key_at("public");
-                checker.problem(at, "`mission_control` shows a caller what is theirs, so it cannot be public");
+                checker
+                    .problem(at, "`mission_control` shows a caller what is theirs, so it cannot be public");
             }
             if raw.verify.is_some() {
                 let at = spot.key_at("verify");
@@ -292,7 +290,7 @@ fn target(
         }
         (None, None, false) => {
             let message = "a route needs one of `upstream`, `gateway` and `mission_control`";
-            checker.problem(spot.at, message);
+            checker.lacks(spot, message, "such as `upstream: bridge`");
             None
         }
         _ => {
@@ -313,9 +311,7 @@ fn upstream(
 ) -> Option<Target> {
     let index = backends.upstream(name, spot.key("upstream"), checker);
     let mut prefix = |key: &str, text: &Option<String>| match text {
-        Some(text) => {
-            pattern_at(spot.key(key), "the prefix", text, pattern::prefix(text), checker).map(Some)
-        }
+        Some(text) => pattern_at(spot.key(key), "the prefix", text, pattern::prefix(text), checker).map(Some),
         None => Some(None),
     };
     let strip = prefix("strip_prefix", &raw.strip_prefix);
@@ -327,7 +323,8 @@ fn upstream(
         let message = "this is not how the route's `path` begins, so it could not always be taken off";
         checker.problem(at, message);
     }
-    (strip?, add?);
+    strip?;
+    add?;
     Some(Target::Upstream {
         index: index?,
         strip_prefix: raw.strip_prefix.clone().unwrap_or_default(),
@@ -375,11 +372,7 @@ fn names(raw: &[raw::Route], all: Spot<'_>, checker: &mut Checker) {
 fn clashes(routes: &[Route], spots: &[Spot<'_>], checker: &mut Checker) {
     let claims: Vec<Claim<'_>> = routes
         .iter()
-        .map(|route| Claim {
-            host: route.host.as_ref(),
-            path: &route.path,
-            methods: &route.methods,
-        })
+        .map(|route| Claim { host: route.host.as_ref(), path: &route.path, methods: &route.methods })
         .collect();
     for (later, first) in clash::find(&claims) {
         let line = spots[first].at.line;
@@ -419,12 +412,11 @@ fn unused(raw: &raw::Config, top: Spot<'_>, checker: &mut Checker) {
         .chain(&raw.unmatched.limits)
         .map(String::as_str)
         .collect();
-    let upstreams: HashSet<&str> =
-        raw.routes.iter().filter_map(|route| route.upstream.as_deref()).collect();
+    let upstreams: HashSet<&str> = raw.routes.iter().filter_map(|route| route.upstream.as_deref()).collect();
     for (section, noun, used) in [("limits", "limit", limits), ("upstreams", "upstream", upstreams)] {
         let spot = top.key(section);
         for name in spot.keys().filter(|name| !used.contains(name)) {
-            checker.warn(spot.key_at(name), format!("no route uses the {noun} `{name}`"));
+            checker.warn(spot.key_at(name), format!("no route uses the {noun} `{}`", printable(name)));
         }
     }
 }

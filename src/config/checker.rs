@@ -3,7 +3,7 @@
 //! A failed check gives `None` and has told why, so callers go on and collect more. Values that came
 //! from the environment are never shown: a variable that was put in the wrong place may be a secret.
 
-use super::problems::{Location, Problem, Problems, did_you_mean, sort};
+use super::problems::{Location, Problem, Problems, did_you_mean, printable, sort};
 use super::tree::Spot;
 use super::{raw, units};
 use crate::ids::{IdError, Name, TenantId};
@@ -72,6 +72,14 @@ impl Checker {
     pub fn told(&mut self, at: Location, message: impl Into<String>, hint: Option<String>) {
         let problem = self.make(at, message, hint);
         self.problems.push(problem);
+    }
+
+    /// Takes the problem that a mapping lacks something, unless what it lacks may be a key of it of
+    /// which a mistake has been told already.
+    pub fn lacks(&mut self, spot: Spot<'_>, message: &str, hint: &str) {
+        if !spot.is_partial() {
+            self.hinted(spot.at, message, hint);
+        }
     }
 
     /// Takes what is odd, but no mistake.
@@ -189,7 +197,9 @@ impl Checker {
     ) -> Option<usize> {
         let Some(size) = size else { return Some(default) };
         match units::size(size) {
-            Ok(bytes) => self.number(spot, Some(usize::try_from(bytes).unwrap_or(usize::MAX)), default, bounds),
+            Ok(bytes) => {
+                self.number(spot, Some(usize::try_from(bytes).unwrap_or(usize::MAX)), default, bounds)
+            }
             Err(error) => {
                 self.hinted(spot.at, format!("this size {error}"), units::SIZE_HINT);
                 None
@@ -234,7 +244,5 @@ pub fn shown(spot: Spot<'_>, what: &str, text: &str) -> String {
     if spot.is_interpolated() || text.len() > 200 {
         return what.into();
     }
-    // Debug form keeps a control character from reaching the terminal.
-    let text: String = text.chars().flat_map(char::escape_debug).collect();
-    format!("{what} `{text}`")
+    format!("{what} `{}`", printable(text))
 }

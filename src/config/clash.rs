@@ -14,9 +14,12 @@ pub(super) struct Claim<'a> {
     pub(super) methods: &'a [http::Method],
 }
 
+/// Host, segments (`None` for a parameter), and whether a rest follows.
+type Shape<'a> = (String, Vec<Option<&'a str>>, bool);
+
 /// Pairs of positions, the later one first.
 pub(super) fn find(claims: &[Claim<'_>]) -> Vec<(usize, usize)> {
-    let mut seen: HashMap<(String, Vec<Option<&str>>, bool), Vec<usize>> = HashMap::new();
+    let mut seen: HashMap<Shape<'_>, Vec<usize>> = HashMap::new();
     let mut clashes = Vec::new();
     for (index, claim) in claims.iter().enumerate() {
         let alike = seen.entry((host(claim.host), shape(claim.path), claim.path.rest)).or_default();
@@ -65,10 +68,8 @@ mod tests {
             let methods: Vec<_> = methods.iter().map(method).collect();
             (host, pattern::path(path).expect("path"), methods)
         });
-        let claims: Vec<_> = parts
-            .iter()
-            .map(|(host, path, methods)| Claim { host: host.as_ref(), path, methods })
-            .collect();
+        let claims: Vec<_> =
+            parts.iter().map(|(host, path, methods)| Claim { host: host.as_ref(), path, methods }).collect();
         !find(&claims).is_empty()
     }
 

@@ -3,7 +3,7 @@
 //! Tokens stay where they are: the result names the environment variables that must hold them. Names
 //! that our rules do not allow are changed, and a comment says so.
 
-use super::check_backends::{UrlError, check_control_ui, gateway_url};
+use super::urls::{UrlError, check_control_ui, gateway_url};
 use crate::ids::{GatewayId, TenantId};
 use serde::Deserialize;
 use std::collections::{BTreeSet, HashSet};
@@ -180,7 +180,9 @@ fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}') => {
+            c if c.is_control()
+                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}') =>
+            {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
             c => out.push(c),
@@ -216,9 +218,17 @@ mod tests {
               {"id":"7 up","wsUrl":"ws://h:1","token":"","tenantId":"Big Corp","enabled":false,"extra":1}]}"#,
         );
         assert!(!yaml.contains("s3cr3t"), "{yaml}");
-        let shown: Vec<_> = gateways.iter().map(|g| (g.id.as_str(), g.name.as_str(), g.tenant.as_str())).collect();
+        let shown: Vec<_> =
+            gateways.iter().map(|g| (g.id.as_str(), g.name.as_str(), g.tenant.as_str())).collect();
         assert_eq!(shown, [("ceo", "CEO: \"Mac\" ${HOME}", "acme"), ("ceo-2", "ceo-2", "default")]);
-        for part in ["#   CEO_GATEWAY_TOKEN: the token of \"ceo\"", "CEO_2_GATEWAY_TOKEN", "# had none", "\"big-corp\"", "\"7-up\"", "enabled: false"] {
+        for part in [
+            "#   CEO_GATEWAY_TOKEN: the token of \"ceo\"",
+            "CEO_2_GATEWAY_TOKEN",
+            "# had none",
+            "\"big-corp\"",
+            "\"7-up\"",
+            "enabled: false",
+        ] {
             assert!(yaml.contains(part), "{part}\n{yaml}");
         }
     }

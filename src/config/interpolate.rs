@@ -36,19 +36,14 @@ impl FillError {
     /// What would be right.
     pub(super) fn hint(&self) -> String {
         match self {
-            Self::Open | Self::Name => {
-                "a variable is written `${NAME}`; for `${` itself write `$${`".into()
-            }
+            Self::Open | Self::Name => "a variable is written `${NAME}`; for `${` itself write `$${`".into(),
             Self::Missing { name } => format!("set it before the start: `{name}=…`"),
         }
     }
 }
 
 /// Puts variables in.
-pub(super) fn fill(
-    text: &str,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Filled, FillError> {
+pub(super) fn fill(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Filled, FillError> {
     let mut out = String::with_capacity(text.len());
     let (mut rest, mut from_environment, mut unescaped) = (text, false, false);
     while let Some(at) = rest.find("${") {

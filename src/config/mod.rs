@@ -1,7 +1,7 @@
 //! The config room: what an operator wrote, and what we take it to mean.
 //!
-//! The way of a file: [`source`] turns text into a tree in which each node and key knows its place;
-//! [`shape`] holds the tree against the JSON Schema made from [`raw`]; the `check_*` files turn the raw
+//! The way of a file: `source` turns text into a tree in which each node and key knows its place;
+//! `shape` holds the tree against the JSON Schema made from [`raw`]; the `check_*` files turn the raw
 //! structs into [`checked::Config`]. Every step adds to one list of [`Problem`]s and goes on, so an
 //! operator sees all mistakes at once. This room knows no socket and none of the rooms that it configures.
 
@@ -24,10 +24,11 @@ mod shape;
 mod source;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests_conf;
 pub mod tree;
 pub mod units;
+mod urls;
 
 use checker::Checker;
 use schemars::JsonSchema;
@@ -37,9 +38,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use tree::Document;
 
-pub use check_backends::UrlError;
 pub use import::{ImportError, import};
 pub use problems::{Problem, Problems};
+pub use urls::UrlError;
 
 /// Largest file that is read.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -84,7 +85,6 @@ pub struct Loaded {
 }
 
 /// A file that was read into its raw struct, and what its checks need.
-#[derive(Debug)]
 pub struct Reading<T> {
     /// What was written. Where the shape had mistakes, the broken parts are left out.
     pub raw: T,
@@ -92,6 +92,17 @@ pub struct Reading<T> {
     pub document: Document,
     /// Takes further problems; already holds those of the shape.
     pub checker: Checker,
+}
+
+// By hand: a raw struct may hold a secret, or one that was put in the wrong place.
+impl<T> std::fmt::Debug for Reading<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (document, checker) = (&self.document, &self.checker);
+        f.debug_struct("Reading")
+            .field("document", document)
+            .field("checker", checker)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Loads the edge's config from a file.
@@ -164,16 +175,14 @@ pub fn read_text<T: DeserializeOwned + JsonSchema>(
     let Some(kept) = shape::check(&tree, &schema, &mut checker) else {
         return Err(checker.into_problems());
     };
-    match serde_json::from_value(kept.to_json()) {
-        Ok(raw) => Ok(Reading { raw, document: Document::new(kept, tree), checker }),
-        Err(_) => {
-            // Serde's own sentence may quote a value, and a value may be a secret.
-            if checker.is_clean() {
-                checker.problem(tree.at, "this file does not have the shape of a config");
-            }
-            Err(checker.into_problems())
-        }
+    if let Ok(raw) = serde_json::from_value(kept.to_json()) {
+        return Ok(Reading { raw, document: Document::new(kept, tree), checker });
     }
+    // Serde's own sentence may quote a value, and a value may be a secret.
+    if checker.is_clean() {
+        checker.problem(tree.at, "this file does not have the shape of a config");
+    }
+    Err(checker.into_problems())
 }
 
 /// The JSON Schema of the edge's config.
@@ -221,7 +230,7 @@ fn check(
         tenants: identity.tenants,
         credentials: identity.credentials,
         nodes: identity.nodes,
-        limits: limits.limits,
+        limits: limits.all,
         max_addresses: limits.max_addresses,
         upstreams: backends.upstreams,
         gateways: backends.gateways,

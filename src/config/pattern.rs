@@ -2,8 +2,8 @@
 //!
 //! Pure: text in, pattern or error out. What a pattern matches is for the router to say.
 
-use super::check_backends::is_host_name;
 use super::checked::{HostPattern, PathPattern, Segment};
+use super::urls::is_host_name;
 
 /// Most bytes of a pattern.
 const LONGEST: usize = 1024;

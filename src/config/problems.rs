@@ -106,7 +106,7 @@ pub(super) fn sort(list: &mut Vec<Problem>) {
 /// ` did you mean `x`?` for the nearest of `known`, if any is near enough to be meant.
 #[must_use]
 pub fn did_you_mean<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    nearest(found, known).map(|name| format!("did you mean `{name}`?"))
+    nearest(found, known).map(|name| format!("did you mean `{}`?", printable(name)))
 }
 
 /// The nearest of `known`, if any is near enough to be meant.
@@ -123,10 +123,19 @@ pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|name| (strsim::damerau_levenshtein(&folded, &name.to_lowercase()), name))
         .filter(|&(distance, name)| {
             let reach = (name.chars().count().max(folded.chars().count()) / 3).max(1);
-            distance <= reach || (folded.len() >= 3 && name.starts_with(&folded))
+            // Where every character differs, nothing was meant.
+            let is_alike = distance < name.chars().count().max(folded.chars().count());
+            (is_alike && distance <= reach) || (folded.len() >= 3 && name.starts_with(&folded))
         })
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, name)| name)
+}
+
+/// Text from a file for a terminal: short, and without control characters.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let is_plain = |c: char| !c.is_control() && c != '`';
+    text.chars().take(80).map(|c| if is_plain(c) { c } else { '?' }).collect()
 }
 
 /// `` `a`, `b` or `c` ``.

@@ -178,7 +178,7 @@ pub struct Tenant {
 }
 
 /// Where a secret comes from.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum SecretSource {
     /// An environment variable.
@@ -189,6 +189,18 @@ pub enum SecretSource {
     Generated(GeneratedSource),
     /// The secret itself; refused unless `allow_literal_secrets: true`.
     Literal(String),
+}
+
+// By hand: a literal must not print itself.
+impl std::fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Env(source) => source.fmt(f),
+            Self::File(source) => source.fmt(f),
+            Self::Generated(source) => source.fmt(f),
+            Self::Literal(_) => f.write_str("Literal(…)"),
+        }
+    }
 }
 
 /// `{ env: NAME }`

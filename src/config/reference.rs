@@ -15,7 +15,7 @@ struct Section<'s> {
 /// The reference of a whole schema.
 pub(super) fn of(root: &Value) -> String {
     let mut sections: Vec<Section<'_>> = Vec::new();
-    collect(root, root, String::new(), &mut sections);
+    collect(root, root, "", &mut sections);
     let mut out = String::from(
         "# Configuration\n\nMade from the schema (`openclaw-edge schema`); every key that the file may have. \
          `[]` stands for each item of a list, `*` for each name of a mapping.\n\n\
@@ -28,22 +28,22 @@ pub(super) fn of(root: &Value) -> String {
     out
 }
 
-fn collect<'s>(root: &'s Value, schema: &'s Value, path: String, sections: &mut Vec<Section<'s>>) {
+fn collect<'s>(root: &'s Value, schema: &'s Value, path: &str, sections: &mut Vec<Section<'s>>) {
     for one in alternatives(root, schema) {
         if let Some(items) = one.get("items") {
-            collect(root, items, format!("{path}[]"), sections);
+            collect(root, items, &format!("{path}[]"), sections);
         }
         if let Some(values) = one.get("additionalProperties").filter(|values| values.is_object()) {
-            collect(root, values, below(&path, "*"), sections);
+            collect(root, values, &below(path, "*"), sections);
         }
         let Some(properties) = one.get("properties").and_then(Value::as_object) else { continue };
         if let Some(known) = sections.iter_mut().find(|section| std::ptr::eq(section.schema, one)) {
-            known.paths.push(path.clone());
+            known.paths.push(path.to_owned());
             continue;
         }
-        sections.push(Section { schema: one, paths: vec![path.clone()] });
+        sections.push(Section { schema: one, paths: vec![path.to_owned()] });
         for (key, own) in properties {
-            collect(root, own, below(&path, key), sections);
+            collect(root, own, &below(path, key), sections);
         }
     }
 }
@@ -88,7 +88,9 @@ fn kind(root: &Value, schema: &Value) -> String {
     };
     for one in alternatives(root, schema) {
         if let Some(words) = words(one) {
-            words.iter().for_each(|word| add(format!("`{word}`")));
+            for word in words {
+                add(format!("`{word}`"));
+            }
             continue;
         }
         for name in types(one) {

@@ -90,19 +90,15 @@ pub fn resolve(
 
 fn literal(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<Secret> {
     if checker.literals == Literals::Refused && !spot.is_interpolated() {
-        let hint = "keep it elsewhere, `{ env: NAME }` or `{ file: path }`, or set `allow_literal_secrets: true`";
+        let hint =
+            "keep it elsewhere, `{ env: NAME }` or `{ file: path }`, or set `allow_literal_secrets: true`";
         checker.hinted(spot.at, "a secret stands in this file", hint);
         return None;
     }
     Some(Secret::new(text.into()))
 }
 
-fn from_env(
-    name: &str,
-    spot: Spot<'_>,
-    around: Surroundings<'_>,
-    checker: &mut Checker,
-) -> Option<Secret> {
+fn from_env(name: &str, spot: Spot<'_>, around: Surroundings<'_>, checker: &mut Checker) -> Option<Secret> {
     if !is_variable_name(name) {
         // Not shown: it may be the secret itself, put in the wrong place.
         let hint = "letters, digits and `_`, such as `ACME_KEY`";

@@ -6,7 +6,7 @@
 //! stand. This file does not know what any key means.
 
 use super::checker::{Checker, shown};
-use super::problems::{did_you_mean, either, join_or, nearest};
+use super::problems::{did_you_mean, either, join_or, nearest, printable};
 use super::tree::{Entry, Kind, Node, Spot};
 use serde_json::Value;
 
@@ -54,6 +54,9 @@ struct Walker<'s, 'c> {
 
 impl<'s> Walker<'s, '_> {
     fn value(&mut self, node: &Node, schema: &'s Value) -> Option<Node> {
+        if matches!(node.kind, Kind::Broken) {
+            return None;
+        }
         let all = alternatives(self.root, schema);
         let fitting: Vec<&Value> = all.iter().copied().filter(|one| takes(one, node)).collect();
         if fitting.is_empty() {
@@ -61,13 +64,15 @@ impl<'s> Walker<'s, '_> {
             return None;
         }
         match &node.kind {
+            Kind::Broken => None,
             Kind::Null | Kind::Bool(_) => Some(node.clone()),
             Kind::Number(number) => self.number(node, number, fitting[0]),
             Kind::Text(text) => self.text(node, text, &fitting),
             Kind::List(items) => match fitting[0].get("items") {
                 Some(schema) => {
-                    let items = items.iter().filter_map(|item| self.value(item, schema)).collect();
-                    Some(Node { kind: Kind::List(items), ..node.clone_bare() })
+                    let kept: Vec<Node> = items.iter().filter_map(|item| self.value(item, schema)).collect();
+                    let partial = kept.len() < items.len();
+                    Some(Node { kind: Kind::List(kept), partial, ..node.clone_bare() })
                 }
                 None => Some(node.clone()),
             },
@@ -175,27 +180,22 @@ impl<'s> Walker<'s, '_> {
                 kept.push(Entry { value, ..entry.clone_bare() });
             }
         }
+        let lost_items = |entry: &Entry| matches!(entry.value.kind, Kind::List(_)) && entry.value.partial;
+        let partial = kept.len() < entries.len() || kept.iter().any(lost_items);
         let is_whole = self.complete(node, entries, schema, &mut kept);
-        is_whole.then(|| Node { kind: Kind::Map(kept), ..node.clone_bare() })
+        is_whole.then(|| Node { kind: Kind::Map(kept), partial, ..node.clone_bare() })
     }
 
     fn unknown_key(&mut self, entry: &Entry, schema: &Value) {
         let known: Vec<&str> = keys(schema).collect();
-        let hint = did_you_mean(&entry.key, known.iter().copied()).or_else(|| {
-            (!known.is_empty()).then(|| format!("known here: {}", known.join(", ")))
-        });
-        let key: String = entry.key.chars().take(80).flat_map(char::escape_debug).collect();
+        let hint = did_you_mean(&entry.key, known.iter().copied())
+            .or_else(|| (!known.is_empty()).then(|| format!("known here: {}", known.join(", "))));
+        let key = printable(&entry.key);
         self.checker.told(entry.key_at, format!("unknown key `{key}`"), hint);
     }
 
     /// Tells which required keys are missing; whether what is left can be read.
-    fn complete(
-        &mut self,
-        node: &Node,
-        entries: &[Entry],
-        schema: &'s Value,
-        kept: &mut Vec<Entry>,
-    ) -> bool {
+    fn complete(&mut self, node: &Node, entries: &[Entry], schema: &'s Value, kept: &mut Vec<Entry>) -> bool {
         let required = schema.get("required").and_then(Value::as_array);
         let mut is_whole = true;
         for key in required.into_iter().flatten().filter_map(Value::as_str) {
@@ -207,7 +207,7 @@ impl<'s> Walker<'s, '_> {
             }
             match property(schema, key).and_then(|own| self.stand_in(own)) {
                 Some(kind) => {
-                    let value = Node { at: node.at, kind, interpolated: false };
+                    let value = Node::new(node.at, kind);
                     kept.push(Entry { key: key.into(), key_at: node.at, value });
                 }
                 None => is_whole = false,
@@ -231,6 +231,7 @@ fn takes(schema: &Value, node: &Node) -> bool {
     let types = types(schema);
     let has = |kind: &str| types.contains(&kind);
     match &node.kind {
+        Kind::Broken => false,
         Kind::Null => has("null"),
         Kind::Bool(_) => has("boolean"),
         Kind::Number(number) if number.is_f64() => has("number"),

@@ -6,7 +6,7 @@
 
 use super::checker::Checker;
 use super::interpolate::{self, Filled};
-use super::problems::{Location, Problem, Problems};
+use super::problems::{Location, Problem, Problems, printable};
 use super::tree::{Entry, Kind, Node};
 use serde_yaml::granit_parser::{
     ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput, options,
@@ -16,7 +16,7 @@ use std::path::Path;
 
 /// Deepest nesting; a config needs six.
 const MAX_DEPTH: usize = 64;
-/// Most nodes after aliases are put in; a gigabyte of gateways has fewer.
+/// Most nodes after aliases are put in: far beyond any config, and little memory.
 const MAX_NODES: usize = 400_000;
 
 /// Reads a file of bounded size as text.
@@ -72,13 +72,14 @@ pub(super) fn parse(
         block_nesting_limit: MAX_DEPTH,
     };
     let parser = Parser::new_from_str_with_options(text, limits);
-    Builder { parser, env, problems, anchors: HashMap::new(), nodes: 0 }.document()
+    Builder { text, parser, env, problems, anchors: HashMap::new(), nodes: 0 }.document()
 }
 
 /// The parse is over: the rest cannot be understood, or is too much. The problem has been told.
 struct Over;
 
 struct Builder<'t, 'c> {
+    text: &'t str,
     parser: Parser<'t, StrInput<'t>>,
     env: &'c dyn Fn(&str) -> Option<String>,
     problems: &'c mut Checker,
@@ -132,10 +133,18 @@ impl<'t> Builder<'t, '_> {
             | ErrorKind::TabInBlockIndentation
             | ErrorKind::TabInIndentation
             | ErrorKind::TabInPlainScalar => {
+                let at = self.tab_before(at);
                 self.problems.hinted(at, "a tab where YAML allows none", "indent with spaces");
             }
             _ => self.problems.problem(at, format!("this is not YAML: {}", error.info())),
         }
+    }
+
+    /// The parser stops behind a tab; the operator looks for the tab itself.
+    fn tab_before(&self, at: Location) -> Location {
+        let line = self.text.split('\n').nth(at.line.saturating_sub(1)).unwrap_or_default();
+        let tab = line.chars().take(at.column).enumerate().filter(|(_, c)| *c == '\t').last();
+        Location { column: tab.map_or(at.column, |(index, _)| index + 1), ..at }
     }
 
     /// Counts a node and refuses what is too deep or too much.
@@ -168,7 +177,7 @@ impl<'t> Builder<'t, '_> {
             Event::Alias(id) => return self.alias(id, at, depth),
             Event::UnresolvedAlias(_) => {
                 self.problems.problem(at, "an alias of an anchor that is not there");
-                Node { at, kind: Kind::Null, interpolated: false }
+                Node::new(at, Kind::Broken)
             }
             _ => {
                 self.problems.problem(at, "this is not YAML: a value was expected");
@@ -176,6 +185,8 @@ impl<'t> Builder<'t, '_> {
             }
         };
         if let Some(id) = anchor {
+            // The copy that is kept counts too, or anchors within anchors would be a bomb of their own.
+            self.count_below(&node, at, depth)?;
             self.anchors.insert(id, node.clone());
         }
         Ok(node)
@@ -189,7 +200,7 @@ impl<'t> Builder<'t, '_> {
                 (event, span) => items.push(self.node(event, span, depth + 1)?),
             }
         }
-        Ok(Node { at, kind: Kind::List(items), interpolated: false })
+        Ok(Node::new(at, Kind::List(items)))
     }
 
     fn map(&mut self, at: Location, depth: usize) -> Result<Node, Over> {
@@ -206,14 +217,15 @@ impl<'t> Builder<'t, '_> {
             let value = self.node(event, span, depth + 1)?;
             let Some(key) = key else { continue };
             if let Some(first) = seen.get(&key) {
-                let message = format!("`{key}` stands here twice; first on line {}", first.line);
+                let message =
+                    format!("`{}` stands here twice; first on line {}", printable(&key), first.line);
                 self.problems.problem(key_at, message);
                 continue;
             }
             seen.insert(key.clone(), key_at);
             entries.push(Entry { key, key_at, value });
         }
-        Ok(Node { at, kind: Kind::Map(entries), interpolated: false })
+        Ok(Node::new(at, Kind::Map(entries)))
     }
 
     /// A key is plain text; anything else is told, and its value passed over.
@@ -239,7 +251,7 @@ impl<'t> Builder<'t, '_> {
     fn alias(&mut self, id: usize, at: Location, depth: usize) -> Result<Node, Over> {
         let Some(node) = self.anchors.get(&id).cloned() else {
             self.problems.problem(at, "an alias inside the value that it stands for");
-            return Ok(Node { at, kind: Kind::Null, interpolated: false });
+            return Ok(Node::new(at, Kind::Broken));
         };
         self.count_below(&node, at, depth)?;
         Ok(Node { at, ..node })
@@ -247,7 +259,7 @@ impl<'t> Builder<'t, '_> {
 
     fn count_below(&mut self, node: &Node, at: Location, depth: usize) -> Result<(), Over> {
         match &node.kind {
-            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => Ok(()),
+            Kind::Broken | Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => Ok(()),
             Kind::List(items) => items.iter().try_for_each(|item| {
                 self.count(at, depth + 1)?;
                 self.count_below(item, at, depth + 1)
@@ -268,14 +280,14 @@ impl<'t> Builder<'t, '_> {
             Some(Ok(Filled::FromEnvironment(text))) => (text, true),
             Some(Err(error)) => {
                 self.problems.hinted(at, error.to_string(), error.hint());
-                (String::new(), true)
+                return Node::new(at, Kind::Broken);
             }
         };
         let kind = match style {
             ScalarStyle::Plain => plain(text),
             _ => Kind::Text(text),
         };
-        Node { at, kind, interpolated }
+        Node { interpolated, ..Node::new(at, kind) }
     }
 }
 
@@ -296,7 +308,8 @@ fn plain(text: String) -> Kind {
     if whole && let Ok(number) = text.parse::<i64>() {
         return Kind::Number(number.into());
     }
-    let number_like = digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'-' | b'+'));
+    let number_like =
+        digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'-' | b'+'));
     if starts_as_number
         && number_like
         && let Some(number) = text.parse().ok().and_then(serde_json::Number::from_f64)

@@ -15,11 +15,15 @@ pub struct Node {
     pub kind: Kind,
     /// Whether (a part of) it came from the environment; such text is not shown.
     pub interpolated: bool,
+    /// Whether keys were taken out of it because of mistakes; what it lacks may be among them.
+    pub partial: bool,
 }
 
 /// What a node is.
 #[derive(Clone)]
 pub enum Kind {
+    /// Something of which a mistake has been told already.
+    Broken,
     /// Nothing.
     Null,
     /// `true`, `false`.
@@ -57,7 +61,7 @@ impl Node {
     #[must_use]
     pub fn to_json(&self) -> Value {
         match &self.kind {
-            Kind::Null => Value::Null,
+            Kind::Broken | Kind::Null => Value::Null,
             Kind::Bool(yes) => Value::Bool(*yes),
             Kind::Number(number) => Value::Number(number.clone()),
             Kind::Text(text) => Value::String(text.clone()),
@@ -68,16 +72,23 @@ impl Node {
         }
     }
 
+    /// A node as it was written.
+    #[must_use]
+    pub fn new(at: Location, kind: Kind) -> Self {
+        Self { at, kind, interpolated: false, partial: false }
+    }
+
     /// A node without a place and without a value.
     #[must_use]
     pub fn nothing() -> Self {
-        Self { at: Location::default(), kind: Kind::Null, interpolated: false }
+        Self::new(Location::default(), Kind::Null)
     }
 
     /// What it is, with an article, for a sentence.
     #[must_use]
     pub fn noun(&self) -> &'static str {
         match &self.kind {
+            Kind::Broken => "a mistake",
             Kind::Null => "nothing",
             Kind::Bool(_) => "true or false",
             Kind::Number(_) => "a number",
@@ -95,13 +106,16 @@ impl Node {
 
     /// The node without what is in it: place and origin.
     pub(super) fn clone_bare(&self) -> Self {
-        Self { at: self.at, kind: Kind::Null, interpolated: self.interpolated }
+        let Self { at, interpolated, partial, .. } = *self;
+        Self { at, kind: Kind::Null, interpolated, partial }
     }
 
     fn entry(&self, key: &str) -> Option<&Entry> {
         match &self.kind {
             Kind::Map(entries) => entries.iter().find(|entry| entry.key == key),
-            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::List(_) => None,
+            Kind::Broken | Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::List(_) => {
+                None
+            }
         }
     }
 }
@@ -165,6 +179,12 @@ impl<'a> Spot<'a> {
     #[must_use]
     pub fn is_interpolated(self) -> bool {
         self.node.is_some_and(|node| node.interpolated)
+    }
+
+    /// Whether keys were taken out of it because of mistakes.
+    #[must_use]
+    pub fn is_partial(self) -> bool {
+        self.node.is_some_and(|node| node.partial)
     }
 
     /// The keys of a mapping, in the file's order; none elsewhere.

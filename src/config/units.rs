@@ -83,7 +83,7 @@ fn split(text: &str) -> Result<(u64, &str), UnitError> {
 pub fn write_duration(span: Duration) -> String {
     let ms = span.as_millis();
     for (unit_ms, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")] {
-        if ms > 0 && ms % unit_ms == 0 {
+        if ms > 0 && ms.is_multiple_of(unit_ms) {
             return format!("{}{unit}", ms / unit_ms);
         }
     }
@@ -98,8 +98,8 @@ mod tests {
     #[test]
     fn a_time_has_a_whole_number_and_a_unit() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("1m"), Ok(Duration::from_secs(60)));
-        assert_eq!(duration("31d"), Ok(Duration::from_secs(31 * 86_400)));
+        assert_eq!(duration("1m"), Ok(Duration::from_mins(1)));
+        assert_eq!(duration("31d"), Ok(Duration::from_hours(31 * 24)));
         assert_eq!(duration("60"), Err(UnitError::NoUnit));
         assert_eq!(duration("1.5h"), Err(UnitError::Unit));
         assert_eq!(duration("-1s"), Err(UnitError::Number));

@@ -45,7 +45,9 @@ fn fields(rejection: &Rejection, head: &mut ResponseHeader) -> pingora::Result<(
         Rejection::Busy | Rejection::TooManySockets | Rejection::NoAddress => {
             head.insert_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
         }
-        Rejection::Upgrade => head.insert_header(header::UPGRADE, HeaderValue::from_static("websocket")),
+        Rejection::SocketVersion => {
+            head.insert_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+        }
         _ => Ok(()),
     }
 }

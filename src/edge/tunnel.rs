@@ -73,6 +73,9 @@ pub(super) async fn serve(
     if !has_token(&head.headers, &header::UPGRADE, "websocket") {
         return Ok(Outcome::NotForUs);
     }
+    if head.headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version != "13") {
+        return Ok(Outcome::Refused(Rejection::SocketVersion));
+    }
     let Some(key) = handshake_key(head) else { return Ok(Outcome::Refused(Rejection::Handshake)) };
     let accept = derive_accept_key(key.as_bytes());
     let Some(_open) = site.open_socket(live.max_websockets) else {

@@ -153,7 +153,13 @@ mod tests {
             }
             let limits: Vec<_> = members
                 .iter()
-                .map(|member| limit(member["name"].as_str().expect("a name"), whole(&member["q"]), u64::from(whole(&member["w"]))))
+                .map(|member| {
+                    limit(
+                        member["name"].as_str().expect("a name"),
+                        whole(&member["q"]),
+                        u64::from(whole(&member["w"])),
+                    )
+                })
                 .collect();
             let limiter = Limiter::new(10);
             let rules = limiter.compile(&limits).expect("few limits");
@@ -169,7 +175,8 @@ mod tests {
     fn what_is_left_reads_as_in_the_draft() {
         let limiter = Limiter::new(10);
         let vectors = vectors();
-        let texts: Vec<_> = [0, 3].iter().map(|&n| vectors["limit_ok"][n]["text"].as_str().expect("a text")).collect();
+        let texts: Vec<_> =
+            [0, 3].iter().map(|&n| vectors["limit_ok"][n]["text"].as_str().expect("a text")).collect();
 
         // "default";r=50;t=30: fifty left, the first comes back in thirty seconds.
         let rules = limiter.compile(&[limit("default", 52, 60)]).expect("one limit");
@@ -190,12 +197,14 @@ mod tests {
         let limiter = Limiter::new(10);
         let rules = limiter.compile(&[limit("day", 100, 86_400), limit("burst", 1, 10)]).expect("two");
         let admitted = limiter.decide(&rules, &SUBJECT, Tick::ZERO);
-        let expected = ["\"day\";q=100;w=86400, \"burst\";q=1;w=10", "\"day\";r=99;t=86400, \"burst\";r=0;t=10", ""];
+        let expected =
+            ["\"day\";q=100;w=86400, \"burst\";q=1;w=10", "\"day\";r=99;t=86400, \"burst\";r=0;t=10", ""];
         assert_eq!(fields(&rules, &admitted), expected);
         assert_eq!(admitted.violated_policies(&rules).count(), 0, "r=0 after admission violates nothing");
 
         let refused = limiter.decide(&rules, &SUBJECT, Tick::from_nanos(2_500_000_000));
-        let expected = ["\"burst\";q=1;w=10, \"day\";q=100;w=86400", "\"burst\";r=0;t=8, \"day\";r=99;t=8", "8"];
+        let expected =
+            ["\"burst\";q=1;w=10, \"day\";q=100;w=86400", "\"burst\";r=0;t=8, \"day\";r=99;t=8", "8"];
         assert_eq!(fields(&rules, &refused), expected);
         let violated: Vec<_> = refused.violated_policies(&rules).map(Name::as_str).collect();
         assert_eq!(violated, ["burst"]);

@@ -51,7 +51,9 @@ impl Key {
 // By words: the derived form would hash 24 single bytes and a length.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.iter().for_each(|&word| state.write_u64(word));
+        for word in self.0 {
+            state.write_u64(word);
+        }
     }
 }
 
@@ -69,8 +71,8 @@ fn network(ip: IpAddr) -> (u64, u64) {
 }
 
 fn prefix(v6: Ipv6Addr) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = v6.octets();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    // The upper half of 128 bits fits 64.
+    u64::try_from(v6.to_bits() >> 64).unwrap_or(u64::MAX)
 }
 
 /// Hashes keys under a secret that is new in every process.
@@ -114,7 +116,9 @@ impl Hasher for Fold {
 
     // Keys are words; anything else still hashes, if slowly.
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u64(u64::from(byte)));
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
     }
 
     fn finish(&self) -> u64 {
@@ -123,10 +127,10 @@ impl Hasher for Fold {
     }
 }
 
-fn halves(product: u128) -> [u64; 2] {
-    let bytes = product.to_le_bytes();
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
-    [u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes([i, j, k, l, m, n, o, p])]
+/// The lower and the upper 64 bits.
+#[expect(clippy::cast_possible_truncation, reason = "cutting in half is what this is for")]
+const fn halves(product: u128) -> [u64; 2] {
+    [product as u64, (product >> 64) as u64]
 }
 
 #[cfg(test)]

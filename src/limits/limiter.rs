@@ -69,10 +69,7 @@ impl Limiter {
     ///
     /// # Errors
     /// [`LimitsError::TooMany`] for more than [`MAX_RULES`] different limits.
-    pub fn compile<'a>(
-        &self,
-        limits: impl IntoIterator<Item = &'a Limit>,
-    ) -> Result<RuleSet, LimitsError> {
+    pub fn compile<'a>(&self, limits: impl IntoIterator<Item = &'a Limit>) -> Result<RuleSet, LimitsError> {
         let mut names = self.names.lock();
         RuleSet::new(limits.into_iter().map(|limit| {
             let rule = names.rule(limit, self.max_addresses);
@@ -128,13 +125,15 @@ impl Limiter {
         loop {
             // A place can go to another key between being found and being locked. That needs its count
             // to be over, and means that another decision got on, so this ends.
-            if let Some(decision) = self.try_decide(claims, now) {
-                return decision;
+            match self.try_decide(claims, now) {
+                Some(Verdict::Admitted) => return Decision::Admitted(standings(claims)),
+                Some(Verdict::Refused) => return Decision::refused(standings(claims)),
+                None => {}
             }
         }
     }
 
-    fn try_decide(&self, claims: &mut [Option<Claim<'_>>], now: Tick) -> Option<Decision> {
+    fn try_decide(&self, claims: &mut [Option<Claim<'_>>], now: Tick) -> Option<Verdict> {
         let mut spots = [(Spot::Known(0), 0); MAX_RULES];
         let spots = &mut spots[..claims.len()];
         for (nth, (spot, claim)) in spots.iter_mut().zip(claims.iter().flatten()).enumerate() {
@@ -193,23 +192,37 @@ impl Limiter {
     }
 }
 
+/// Whether all rules had room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Admitted,
+    Refused,
+}
+
 /// Asks all, then takes all or none.
-fn settle(claims: &mut [Option<Claim<'_>>], held: &mut [Option<Held<'_>>], now: Tick) -> Decision {
-    let mut admitted = true;
+fn settle(claims: &mut [Option<Claim<'_>>], held: &mut [Option<Held<'_>>], now: Tick) -> Verdict {
+    let mut verdict = Verdict::Admitted;
     for (claim, held) in claims.iter_mut().flatten().zip(held.iter_mut().flatten()) {
         // All are asked even after a refusal, since all are reported.
-        claim.room = held.room(claim, now);
-        admitted &= claim.room > 0;
-    }
-    let mut standings = Standings::empty();
-    for (claim, held) in claims.iter_mut().flatten().zip(held.iter_mut().flatten()) {
-        if admitted {
-            held.take_granted(claim, now);
-            claim.room -= 1;
+        claim.remaining = held.room(claim, now);
+        if claim.remaining == 0 {
+            verdict = Verdict::Refused;
         }
-        standings.push(claim.standing(held.until_more(claim, now)));
     }
-    if admitted { Decision::Admitted(standings) } else { Decision::refused(standings) }
+    for (claim, held) in claims.iter_mut().flatten().zip(held.iter_mut().flatten()) {
+        if verdict == Verdict::Admitted {
+            held.take_granted(claim, now);
+            claim.remaining -= 1;
+        }
+        claim.until_more = held.until_more(claim, now);
+    }
+    verdict
+}
+
+fn standings(claims: &[Option<Claim<'_>>]) -> Standings {
+    let mut standings = Standings::empty();
+    claims.iter().flatten().for_each(|claim| standings.push(claim.standing()));
+    standings
 }
 
 /// Writes down one claim for each rule that applies, in the route's order, and says how many.
@@ -222,7 +235,7 @@ fn claim_all<'a>(
     for (nth, compiled) in rules.rules().iter().enumerate() {
         let rule = compiled.rule();
         if let Some(key) = Key::of(rule.number, rule.shape, subject) {
-            claims[len] = Some(Claim { nth, rule: compiled, key, room: 0 });
+            claims[len] = Some(Claim { nth, rule: compiled, key, remaining: 0, until_more: 0 });
             len += 1;
         }
     }
@@ -234,14 +247,16 @@ struct Claim<'a> {
     nth: usize,
     rule: &'a CompiledRule,
     key: Key,
-    /// How many more the rule would admit, once it was asked.
-    room: u32,
+    /// How many more the rule admits, once all was decided.
+    remaining: u32,
+    /// For how many nanoseconds no more than that.
+    until_more: u64,
 }
 
 impl Claim<'_> {
-    fn standing(&self, until_more: u64) -> Standing {
-        let (remaining, window_secs) = (self.room, self.rule.window_secs());
-        let effective_secs = seconds_rounded_up(until_more);
+    fn standing(&self) -> Standing {
+        let (remaining, window_secs) = (self.remaining, self.rule.window_secs());
+        let effective_secs = seconds_rounded_up(self.until_more);
         Standing {
             rule: self.nth,
             limit: self.rule.limit(),

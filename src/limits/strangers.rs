@@ -162,7 +162,9 @@ mod tests {
         // Bursts just before and after every edge, and a stream between.
         let edges = (1..6_u64).flat_map(|n| {
             let edge = n * 10_000;
-            std::iter::repeat_n(edge - 1, 30).chain(std::iter::repeat_n(edge, 30)).chain((edge + 1..edge + 9000).step_by(97))
+            std::iter::repeat_n(edge - 1, 30)
+                .chain(std::iter::repeat_n(edge, 30))
+                .chain((edge + 1..edge + 9000).step_by(97))
         });
         for ms in edges {
             if take(&sketch, &key(1), &ceiling, Tick::after(Duration::from_millis(ms))) {
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_flooder_spends_only_its_own() {
-        let per = Duration::from_secs(60);
+        let per = Duration::from_mins(1);
         let (sketch, ceiling) = (Sketch::new(200_000, per), Ceiling::new(60, per));
         let admitted = (0..100_000).filter(|_| take(&sketch, &key(1), &ceiling, Tick::ZERO)).count();
         assert_eq!(admitted, 60);
@@ -198,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_was_never_counted_makes_nothing() {
-        let sketch = Sketch::new(200_000, Duration::from_secs(60));
+        let sketch = Sketch::new(200_000, Duration::from_mins(1));
         assert_eq!(sketch.counted(&key(1), Tick::ZERO), 0);
         assert_eq!(sketch.shards_made(), 0);
         assert_eq!(sketch.shards.len(), 49);

@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn count_one(table: &Table, n: u32, now: Tick) -> Option<u32> {
-        let ceiling = Ceiling::new(1, Duration::from_secs(60));
+        let ceiling = Ceiling::new(1, Duration::from_mins(1));
         let number = table.find(&key(n)).or_else(|| table.insert(key(n), now, |_, _| ()))?;
         let mut place = table.lock(number);
         assert!(place.window.take(&ceiling, now));
@@ -212,7 +212,9 @@ mod tests {
     fn places_are_used_again_long_before_the_table_is_full() {
         let table = Table::new(1_000_000);
         for minute in 0..20 {
-            (0..1000).for_each(|n| assert!(count_one(&table, minute * 1000 + n, seconds(u64::from(minute) * 61)).is_some()));
+            (0..1000).for_each(|n| {
+                assert!(count_one(&table, minute * 1000 + n, seconds(u64::from(minute) * 61)).is_some());
+            });
         }
         assert!(table.places_made() <= 2000, "{}", table.places_made());
     }

@@ -58,7 +58,8 @@ fn on_threads(work: impl Fn(u32) -> u32 + Sync) -> u32 {
 #[test]
 fn a_refused_request_spends_nothing_anywhere() {
     let limiter = Limiter::new(100);
-    let all = [limit("ip", IP, 10, 60), limit("tenant", TENANT, 2, 60), limit("credential", CREDENTIAL, 10, 60)];
+    let all =
+        [limit("ip", IP, 10, 60), limit("tenant", TENANT, 2, 60), limit("credential", CREDENTIAL, 10, 60)];
     let rules = rules(&limiter, &all);
     assert_eq!(remaining(&limiter.decide(&rules, &address(1), at(0))), [9, 1, 9]);
     assert_eq!(remaining(&limiter.decide(&rules, &address(1), at(1))), [8, 0, 8]);
@@ -174,7 +175,8 @@ fn a_flood_of_a_million_addresses_stays_bounded_and_shuts_out_nobody() {
     assert_eq!(occupancy.sketch_shards, 13);
     assert!(admitted > 990_000, "{admitted}");
 
-    let newcomers = (0..1000).filter(|n| limiter.decide(&rules, &address(0xc000_0000 + n), at(2)).is_admitted());
+    let newcomers =
+        (0..1000).filter(|n| limiter.decide(&rules, &address(0xc000_0000 + n), at(2)).is_admitted());
     assert!(newcomers.count() > 950);
     let flooder = (0..1000).filter(|_| limiter.decide(&rules, &address(0xdead_0000), at(2)).is_admitted());
     assert!(flooder.count() <= 60);
@@ -192,7 +194,9 @@ fn a_flood_pushes_out_no_known_caller() {
     let both = rules(&limiter, &[limit("credential", CREDENTIAL, 5, 3600), limit("ip", IP, 1, 60)]);
     let caller = |ip, credential| Subject { credential: Some(credential), ..address(ip) };
     assert!(limiter.decide(&both, &caller(1, 77), at(0)).is_admitted());
-    (0..20_000).for_each(|n| { let _ = limiter.decide(&both, &caller(n, 5), at(1)); });
+    (0..20_000).for_each(|n| {
+        let _ = limiter.decide(&both, &caller(n, 5), at(1));
+    });
     let decision = limiter.decide(&both, &caller(0xffff_0000, 77), at(100));
     assert_eq!(decision.standings().as_slice()[0].remaining, 3);
 }
@@ -307,18 +311,19 @@ proptest! {
 /// while places change hands and counts move out of the sketch.
 #[test]
 fn threads_that_fight_for_places_never_admit_too_many() {
-    const CALLERS: usize = 12;
+    const CALLERS: u32 = 12;
     const ROUNDS: usize = 60;
     let limiter = Limiter::new(4);
     let rules = rules(&limiter, &[limit("ip", IP, 25, 10), limit("also", IP, 35, 15)]);
     let mut oracle = Oracle::default();
     for round in 0..ROUNDS as u64 {
         let now = round * 2500 + (round % 7) * 300 + (round / 10) * 9000;
-        let counts: [AtomicU32; CALLERS] = [const { AtomicU32::new(0) }; CALLERS];
+        let counts = [const { AtomicU32::new(0) }; CALLERS as usize];
         on_threads(|thread| {
             for n in 0..200 {
-                let caller = (n * 5 + thread * 3) % CALLERS as u32;
-                let decision = limiter.decide(&rules, &address(caller), Tick::after(Duration::from_millis(now)));
+                let caller = (n * 5 + thread * 3) % CALLERS;
+                let decision =
+                    limiter.decide(&rules, &address(caller), Tick::after(Duration::from_millis(now)));
                 if decision.is_admitted() {
                     counts[caller as usize].fetch_add(1, Ordering::Relaxed);
                 }

@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn seconds_are_rounded_up_and_never_nothing() {
-        for (nanos, seconds) in [(0, 1), (1, 1), (1_000_000_000, 1), (1_000_000_001, 2), (u64::MAX, u32::MAX)] {
+        for (nanos, seconds) in [(0, 1), (1, 1), (1_000_000_000, 1), (1_000_000_001, 2), (u64::MAX, u32::MAX)]
+        {
             assert_eq!(seconds_rounded_up(nanos), seconds, "{nanos}");
         }
     }

@@ -120,9 +120,7 @@ impl Window {
         Tick::from_nanos(match &self.0 {
             Count::Exact(log) => log.latest().map_or(0, |last| last.saturating_add(ceiling.per)),
             Count::Parts(parts) if parts.sum() == 0 => 0,
-            Count::Parts(parts) => {
-                SubWindows::released(parts.newest()).saturating_mul(ceiling.part)
-            }
+            Count::Parts(parts) => SubWindows::released(parts.newest()).saturating_mul(ceiling.part),
         })
     }
 
@@ -257,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_lowered_ceiling_holds_at_once_and_a_raised_one_forgets_nothing() {
-        let per = Duration::from_secs(60);
+        let per = Duration::from_mins(1);
         let (ten, hundred) = (Ceiling::new(10, per), Ceiling::new(100, per));
         let mut window = Window::empty();
         (0..10).for_each(|_| assert!(window.take(&ten, at(5))));

@@ -167,8 +167,8 @@ impl Canonicaliser {
         let members = &scan.buffers.members[base..];
         let decoded = &scan.buffers.decoded;
         let find = |name: &str| {
-            let named = |member: &&Member| member.name.bytes(text, decoded) == name.as_bytes();
-            members.iter().find(named).map(|member| member.value.clone())
+            let is_it = |member: &&Member| member.name.bytes(text, decoded) == name.as_bytes();
+            members.iter().find(is_it).map(|member| member.value.clone())
         };
         if find("__proto__").is_some() {
             return Err(Malformed::Prototype);
@@ -328,13 +328,7 @@ impl Picked {
         picked
     }
 
-    fn found(
-        &self,
-        members: &[Member],
-        body: &str,
-        decoded: &mut Vec<u8>,
-        canonical: Range<usize>,
-    ) -> Found {
+    fn found(&self, members: &[Member], body: &str, decoded: &mut Vec<u8>, canonical: Range<usize>) -> Found {
         let mut text = |place: Option<usize>| match place {
             None => Place::Absent,
             Some(place) => text(&members[place].value, body, decoded),

@@ -18,12 +18,10 @@ pub enum Malformed {
         at: usize,
     },
     /// Objects and arrays nested too deep.
-    #[error("is nested deeper than {max} levels at byte {at}")]
+    #[error("is nested deeper than {} levels at byte {at}", super::scan::MAX_DEPTH)]
     TooDeep {
         /// Where the level too many begins.
         at: usize,
-        /// Most levels that are read.
-        max: usize,
     },
     /// More messages in one body than are looked at.
     #[error("holds more than {max} messages")]

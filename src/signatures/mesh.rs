@@ -223,10 +223,10 @@ fn append(array: &mut Vec<u8>, element: &str) {
 }
 
 fn judge<'a>(
-    content: Result<Message<'_>, Malformed>,
+    element: Result<Message<'_>, Malformed>,
     context: &Context<'a>,
 ) -> Result<Standing<'a>, Failure> {
-    match (content, context.policy.mode) {
+    match (element, context.policy.mode) {
         (Ok(message), mode) => Ok(judge_message(&message, mode, context)?),
         // What is no object cannot be a message; nobody behind reads it as one.
         (Err(Malformed::NotAnObject), Mode::Optional) => Ok(Standing::Unsigned),
@@ -269,13 +269,7 @@ fn is_fresh(ts: Option<f64>, window: Duration, now_unix: f64) -> bool {
 
 impl Verified {
     fn none() -> Self {
-        Self {
-            forward: Forward::AsIs,
-            verified: 0,
-            unsigned: 0,
-            dropped: Dropped::default(),
-            signer: None,
-        }
+        Self { forward: Forward::AsIs, verified: 0, unsigned: 0, dropped: Dropped::default(), signer: None }
     }
 
     fn count(&mut self, standing: &Standing<'_>) {

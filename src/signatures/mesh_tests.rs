@@ -7,8 +7,7 @@ use ed25519_dalek::SigningKey;
 use proptest::prelude::{any, proptest};
 
 const NOW: f64 = 1_739_123_456.0;
-const MEMORY: &str =
-    r#"{"type":"memory","scope":"mesh","key":"k","value":{"b":[1.50,"x\ny"]},"nodeId":"ceo","ts":1739123456}"#;
+const MEMORY: &str = r#"{"type":"memory","scope":"mesh","key":"k","value":{"b":[1.50,"x\ny"]},"nodeId":"ceo","ts":1739123456}"#;
 const SKILL: &str = r#"{"type":"skill","name":"triage","sourceNode":"sec","nodeId":"ceo","content":"c"}"#;
 
 fn secret(node: &str) -> SigningKey {
@@ -122,15 +121,18 @@ fn drop_hands_on_the_good_ones_as_they_came() {
     let sieve = || policy(Mode::Required, OnFailure::Drop);
     let good = signed(MEMORY, "ceo").replacen(',', " ,\n", 1);
     let bad = signed(MEMORY, "sec");
-    let verified = run(&format!("[ {good} , {bad},7,{{\"a\":1,\"a\":1}}, {MEMORY}, {good}]"), sieve()).unwrap();
+    let verified =
+        run(&format!("[ {good} , {bad},7,{{\"a\":1,\"a\":1}}, {MEMORY}, {good}]"), sieve()).unwrap();
     assert_eq!(verified.forward, Forward::Rewritten(format!("[{good},{good}]").into_bytes()));
     assert_eq!((verified.verified, verified.unsigned), (2, 0));
     let dropped: Vec<_> = verified.dropped.by_reason().collect();
     let expected = [(Reason::SignatureMissing, 1), (Reason::SignatureInvalid, 1), (Reason::Malformed, 2)];
     assert_eq!(dropped, expected);
     assert_eq!(run(&format!("[{good} ]"), sieve()).unwrap().forward, Forward::AsIs);
-    assert_eq!(run(&format!("[{good},{bad}]"), sieve()).unwrap().forward,
-        Forward::Rewritten(format!("[{good}]").into_bytes()));
+    assert_eq!(
+        run(&format!("[{good},{bad}]"), sieve()).unwrap().forward,
+        Forward::Rewritten(format!("[{good}]").into_bytes())
+    );
 }
 
 #[test]
@@ -148,16 +150,27 @@ fn drop_inside_an_envelope_refuses() {
     let mut policy = policy(Mode::Required, OnFailure::Drop);
     policy.envelope = Envelope::Generic;
     let good = signed(MEMORY, "ceo");
-    assert_eq!(refused(&format!("{{\"body\":[{good},{MEMORY}]}}"), policy), (Reason::SignatureMissing, Some(1)));
+    assert_eq!(
+        refused(&format!("{{\"body\":[{good},{MEMORY}]}}"), policy),
+        (Reason::SignatureMissing, Some(1))
+    );
     assert_eq!(run(&format!("{{\"body\":[{good},{good}]}}"), policy).unwrap().verified, 2);
 }
 
 #[test]
 fn a_message_from_too_long_ago_is_stale_and_so_is_one_from_the_future() {
     let mut policy = REQUIRED();
-    policy.freshness = Some(Duration::from_secs(300));
-    for (ts, fresh) in [("1739123456", true), ("1739123156", true), ("1739123155.5", false),
-        ("1739123756", true), ("1739123757", false), ("\"1739123456\"", false), ("null", false), ("-1e308", false)] {
+    policy.freshness = Some(Duration::from_mins(5));
+    for (ts, fresh) in [
+        ("1739123456", true),
+        ("1739123156", true),
+        ("1739123155.5", false),
+        ("1739123756", true),
+        ("1739123757", false),
+        ("\"1739123456\"", false),
+        ("null", false),
+        ("-1e308", false),
+    ] {
         let body = signed(&MEMORY.replace("1739123456", ts), "ceo");
         let found = run(&body, policy).map(drop).map_err(|failure| failure.reason);
         assert_eq!(found, if fresh { Ok(()) } else { Err(Reason::Stale) }, "{ts}");

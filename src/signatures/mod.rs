@@ -1,6 +1,6 @@
 //! The signatures room: whether a body's mesh messages were signed by the nodes they name.
 //!
-//! In reading order: [`scan`](self) walks JSON once and copies its canonical form as it goes, `names`
+//! In reading order: `scan` walks JSON once and copies its canonical form as it goes, `names`
 //! orders and compares member names, [`canonical`] cuts a body into messages, [`sig_text`] reads a
 //! signature's base64, [`envelope`] finds the messages inside a chat platform's wrapping, [`keys`]
 //! holds who may sign, [`mesh`] puts these together into one answer, [`sign`] is the other side.

@@ -37,8 +37,8 @@ impl Piece {
 pub(super) struct Member {
     /// The decoded name.
     pub(super) name: Piece,
-    /// The name's first eight bytes, so that most comparisons never leave this struct.
-    pub(super) prefix: u64,
+    /// [`hint`] of the name, so that most comparisons never leave this struct.
+    pub(super) hint: u64,
     /// The array index that the name spells, or [`NO_INDEX`].
     pub(super) index: u32,
     /// Where `"name":value` stands in the canonical output.
@@ -49,16 +49,16 @@ pub(super) struct Member {
 
 impl Member {
     /// Whether two members have the same name.
+    #[inline]
     pub(super) fn same_name(&self, other: &Self, body: &str, decoded: &[u8]) -> bool {
-        self.prefix == other.prefix
-            && self.name.bytes(body, decoded) == other.name.bytes(body, decoded)
+        self.hint == other.hint && self.name.bytes(body, decoded) == other.name.bytes(body, decoded)
     }
 
     /// The order in which ECMAScript lists a sorted object: indexes by value, then names by UTF-16 unit.
     pub(super) fn sorted_order(&self, other: &Self, body: &str, decoded: &[u8]) -> Ordering {
-        self.index.cmp(&other.index).then_with(|| {
-            utf16_order(self.name.bytes(body, decoded), other.name.bytes(body, decoded))
-        })
+        self.index
+            .cmp(&other.index)
+            .then_with(|| utf16_order(self.name.bytes(body, decoded), other.name.bytes(body, decoded)))
     }
 }
 
@@ -68,19 +68,25 @@ impl Member {
 /// whose collisions a sender could prepare.
 pub(super) fn any_repeated(members: &mut [Member], body: &str, decoded: &[u8]) -> bool {
     members.sort_unstable_by(|a, b| {
-        a.prefix
-            .cmp(&b.prefix)
-            .then_with(|| a.name.bytes(body, decoded).cmp(b.name.bytes(body, decoded)))
+        a.hint.cmp(&b.hint).then_with(|| a.name.bytes(body, decoded).cmp(b.name.bytes(body, decoded)))
     });
     members.windows(2).any(|pair| pair[0].same_name(&pair[1], body, decoded))
 }
 
-/// The first eight bytes of a name, zeros where it is shorter.
-pub(super) fn prefix(name: &[u8]) -> u64 {
-    if let Some(first) = name.first_chunk::<8>() {
-        return u64::from_be_bytes(*first);
+/// A word that is the same for equal names and differs for most that differ. It orders nothing and
+/// proves nothing: equal words are followed by a look at the names themselves.
+pub(super) fn hint(name: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        return u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29);
     }
-    name.iter().rev().fold(0, |word, &byte| (word >> 8) | (u64::from(byte) << 56))
+    if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
+    }
+    match *name {
+        [first, .., last] => u64::from(first) << 16 | u64::from(name[name.len() / 2]) << 8 | u64::from(last),
+        [only] => u64::from(only),
+        [] => 0,
+    }
 }
 
 /// The array index that a name spells: `"0"` to `"4294967294"` without leading zeros; else [`NO_INDEX`].
@@ -144,9 +150,7 @@ fn units(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
 fn split(point: u32) -> (u16, Option<u16>) {
     match point.checked_sub(0x1_0000) {
         None => (point as u16, None),
-        Some(above) => {
-            (0xD800 | ((above >> 10) & 0x3FF) as u16, Some(0xDC00 | (above & 0x3FF) as u16))
-        }
+        Some(above) => (0xD800 | ((above >> 10) & 0x3FF) as u16, Some(0xDC00 | (above & 0x3FF) as u16)),
     }
 }
 
@@ -160,7 +164,8 @@ mod tests {
         for (name, index) in [("0", 0), ("7", 7), ("4294967294", 4_294_967_294)] {
             assert_eq!(array_index(name.as_bytes()), index, "{name}");
         }
-        for name in ["", "00", "01", "-1", "1.0", "1a", "4294967295", "9999999999", "99999999999", "+1", "é"] {
+        for name in ["", "00", "01", "-1", "1.0", "1a", "4294967295", "9999999999", "99999999999", "+1", "é"]
+        {
             assert_eq!(array_index(name.as_bytes()), NO_INDEX, "{name}");
         }
     }
@@ -182,10 +187,8 @@ mod tests {
         }
 
         #[test]
-        fn a_prefix_is_the_first_bytes(name in any::<Vec<u8>>()) {
-            let mut padded = name.clone();
-            padded.resize(8.max(name.len()), 0);
-            assert_eq!(prefix(&name).to_be_bytes(), padded[..8]);
+        fn equal_names_have_equal_hints(name in any::<Vec<u8>>()) {
+            assert_eq!(hint(&name), hint(&name.clone()));
         }
     }
 }

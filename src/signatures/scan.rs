@@ -6,14 +6,15 @@
 //! begins. This file knows nothing of messages or signatures.
 
 use super::malformed::Malformed;
-use super::names::{COMPARED_ONE_BY_ONE, Member, NO_INDEX, Piece, any_repeated, array_index, prefix};
+use super::names::{COMPARED_ONE_BY_ONE, Member, NO_INDEX, Piece, any_repeated, array_index, hint};
 use super::strings::{decode, escaped_point, plain, spell};
 use std::ops::Range;
 
 /// Most objects and arrays inside each other, a message itself counted.
 pub(super) const MAX_DEPTH: usize = 128;
 
-/// Integers of up to this many digits are doubles exactly and are spelled one way only.
+/// Decimals of up to this many digits each have a double of their own, so the shortest spelling of that
+/// double has the same digits: a number as short as this need not be parsed to be known as canonical.
 const PLAIN_DIGITS: usize = 15;
 
 /// What a walk writes to; kept between walks so that nothing is allocated once it has grown.
@@ -37,16 +38,12 @@ pub(super) struct Scan<'b, 's> {
     pub(super) at: usize,
     /// Where the run begins that stands canonical in the body and is not yet written.
     run: usize,
+    /// Whether the string that was read last has an escape in it.
+    escaped: bool,
     /// What is written to.
     pub(super) buffers: &'s mut Buffers,
     /// The first fault that did not stop the walk.
     pub(super) fault: Option<Malformed>,
-}
-
-/// A string's inside.
-struct Inside {
-    range: Range<usize>,
-    escaped: bool,
 }
 
 impl<'b, 's> Scan<'b, 's> {
@@ -55,10 +52,11 @@ impl<'b, 's> Scan<'b, 's> {
         buffers.out.clear();
         buffers.members.clear();
         buffers.decoded.clear();
-        Self { body, at: 0, run: 0, buffers, fault: None }
+        Self { body, at: 0, run: 0, escaped: false, buffers, fault: None }
     }
 
     /// The next byte.
+    #[inline]
     pub(super) fn peek(&self) -> Option<u8> {
         self.body.as_bytes().get(self.at).copied()
     }
@@ -78,17 +76,22 @@ impl<'b, 's> Scan<'b, 's> {
     }
 
     /// Steps over white space.
+    #[inline]
     pub(super) fn space(&mut self) {
         if self.peek().is_some_and(|byte| byte <= b' ') {
-            self.flush(self.at);
-            while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-                self.at += 1;
-            }
-            self.run = self.at;
+            self.leave_space_out();
         }
     }
 
-    /// Writes the open run, and drops what else there is in the output: a new text begins.
+    fn leave_space_out(&mut self) {
+        self.flush(self.at);
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+        self.run = self.at;
+    }
+
+    /// Drops the output and the open run: a new text begins.
     pub(super) fn restart(&mut self) {
         self.buffers.out.clear();
         self.run = self.at;
@@ -121,7 +124,7 @@ impl<'b, 's> Scan<'b, 's> {
     /// Any value. `depth` is how many containers it stands in.
     pub(super) fn value(&mut self, depth: usize) -> Result<(), Malformed> {
         match self.peek() {
-            Some(b'"') => self.string().map(drop),
+            Some(b'"') => self.string(),
             Some(b'{') => self.object(depth + 1),
             Some(b'[') => self.array(depth + 1),
             Some(b'-' | b'0'..=b'9') => self.number(),
@@ -142,7 +145,7 @@ impl<'b, 's> Scan<'b, 's> {
 
     fn enter(&self, depth: usize) -> Result<(), Malformed> {
         if depth > MAX_DEPTH {
-            return Err(Malformed::TooDeep { at: self.at, max: MAX_DEPTH });
+            return Err(Malformed::TooDeep { at: self.at });
         }
         Ok(())
     }
@@ -207,22 +210,24 @@ impl<'b, 's> Scan<'b, 's> {
         Ok(base)
     }
 
+    #[inline]
     fn member(&mut self, depth: usize, base: usize) -> Result<(), Malformed> {
         let start = self.written();
         if self.peek() != Some(b'"') {
             return Err(self.syntax());
         }
-        let inside = self.string()?;
-        let name = self.piece(&inside);
+        let quote = self.at;
+        self.string()?;
+        let name = self.piece(quote + 1..self.at - 1);
         let bytes = name.bytes(self.body, &self.buffers.decoded);
-        let (prefix, index) = (prefix(bytes), array_index(bytes));
+        let (hint, index) = (hint(bytes), array_index(bytes));
         self.space();
         self.expect(b':')?;
         self.space();
         let value = self.at;
         self.value(depth)?;
         let (value, written) = (value..self.at, start..self.written());
-        let member = Member { name, prefix, index, written, value };
+        let member = Member { name, hint, index, written, value };
         let Buffers { members, decoded, .. } = &mut *self.buffers;
         let before = &members[base..];
         let repeated = before.len() < COMPARED_ONE_BY_ONE
@@ -248,30 +253,31 @@ impl<'b, 's> Scan<'b, 's> {
         out.extend_from_slice(spare);
     }
 
-    /// The string that was just read, as bytes that can be compared.
-    fn piece(&mut self, inside: &Inside) -> Piece {
-        if !inside.escaped {
-            return Piece::Body(inside.range.clone());
+    /// The inside of the string that was just read, as bytes that can be compared.
+    #[inline]
+    fn piece(&mut self, inside: Range<usize>) -> Piece {
+        if !self.escaped {
+            return Piece::Body(inside);
         }
         let start = self.buffers.decoded.len();
-        decode(&self.body[inside.range.clone()], &mut self.buffers.decoded);
+        decode(&self.body[inside], &mut self.buffers.decoded);
         Piece::Decoded(start..self.buffers.decoded.len())
     }
 
-    fn string(&mut self) -> Result<Inside, Malformed> {
+    #[inline]
+    fn string(&mut self) -> Result<(), Malformed> {
         let bytes = self.body.as_bytes();
-        let start = self.at + 1;
-        let mut escaped = false;
-        self.at = start;
+        self.at += 1;
+        self.escaped = false;
         loop {
             self.at += plain(&bytes[self.at..]);
             match bytes.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(Inside { range: start..self.at - 1, escaped });
+                    return Ok(());
                 }
                 Some(b'\\') => {
-                    escaped = true;
+                    self.escaped = true;
                     self.escape()?;
                 }
                 _ => return Err(self.syntax()),
@@ -309,6 +315,7 @@ impl<'b, 's> Scan<'b, 's> {
         Ok(())
     }
 
+    #[inline]
     fn digits(&mut self) -> Result<usize, Malformed> {
         let rest = &self.body.as_bytes()[self.at..];
         let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -324,15 +331,16 @@ impl<'b, 's> Scan<'b, 's> {
         let negative = self.peek() == Some(b'-');
         self.at += usize::from(negative);
         let zero = self.peek() == Some(b'0');
-        let digits = self.digits()?;
+        let mut digits = self.digits()?;
         if zero && digits > 1 {
             return Err(Malformed::Syntax { at: from });
         }
-        let mut plain = digits <= PLAIN_DIGITS && !(zero && negative);
+        let mut plain = !(zero && negative);
         if self.peek() == Some(b'.') {
-            plain = false;
             self.at += 1;
-            self.digits()?;
+            let fraction = self.at;
+            digits += self.digits()?;
+            plain = is_plain_fraction(&self.body.as_bytes()[fraction..self.at], zero);
         }
         if let Some(b'e' | b'E') = self.peek() {
             plain = false;
@@ -340,7 +348,7 @@ impl<'b, 's> Scan<'b, 's> {
             self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
             self.digits()?;
         }
-        if !plain {
+        if !plain || digits > PLAIN_DIGITS {
             self.respell_number(from);
         }
         Ok(())
@@ -371,4 +379,10 @@ pub(super) fn join<'m>(members: impl Iterator<Item = &'m Member>, from: &[u8], i
         first = false;
         into.extend_from_slice(&from[member.written.clone()]);
     }
+}
+
+/// Whether ECMAScript writes these digits behind the point: none to spare at the end, and behind a zero
+/// not so many zeros that it would write an exponent.
+fn is_plain_fraction(digits: &[u8], behind_zero: bool) -> bool {
+    digits.last() != Some(&b'0') && !(behind_zero && digits.starts_with(b"000000"))
 }

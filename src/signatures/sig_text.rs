@@ -64,7 +64,7 @@ mod tests {
             format!("{text} "),
             format!(" {text}"),
             format!("{}\n{}", &text[..44], &text[44..]),
-            format!("{}AA==", bare),
+            format!("{bare}AA=="),
             text.replacen('+', "-", 1),
             format!("{}h==", &bare[..85]),
             format!("{}x", &bare[..85]),

@@ -40,9 +40,9 @@ pub(super) fn escaped_point(raw: &[u8]) -> Option<(u32, usize)> {
 
 fn unit(raw: &[u8]) -> Option<u32> {
     let [b'\\', b'u', digits @ ..] = raw.first_chunk::<6>()? else { return None };
-    digits.iter().try_fold(0, |value, &digit| {
-        char::from(digit).to_digit(16).map(|digit| (value << 4) | digit)
-    })
+    digits
+        .iter()
+        .try_fold(0, |value, &digit| char::from(digit).to_digit(16).map(|digit| (value << 4) | digit))
 }
 
 /// How `JSON.stringify` spells one code point inside a string.

@@ -10,12 +10,8 @@ use crate::ids::{NodeId, TenantId};
 use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
 use serde_json::Value;
 
-const POLICY: Verify = Verify {
-    mode: Mode::Required,
-    on_failure: OnFailure::Reject,
-    envelope: Envelope::None,
-    freshness: None,
-};
+const POLICY: Verify =
+    Verify { mode: Mode::Required, on_failure: OnFailure::Reject, envelope: Envelope::None, freshness: None };
 
 fn load(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
@@ -43,8 +39,7 @@ fn registered(tenant: &TenantId, node: &str, key: VerifyingKey) -> KeyRegistry {
 fn outcome(body: &[u8], node: &str, key: VerifyingKey) -> Result<(), Reason> {
     let tenant = TenantId::parse("acme").unwrap();
     let keys = registered(&tenant, node, key);
-    let context =
-        Context { policy: &POLICY, tenant: &tenant, keys: &keys, query: None, now_unix: 0.0 };
+    let context = Context { policy: &POLICY, tenant: &tenant, keys: &keys, query: None, now_unix: 0.0 };
     verify(body, &context, &mut Scratch::default()).map(drop).map_err(|failure| failure.reason)
 }
 

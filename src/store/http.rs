@@ -40,11 +40,17 @@ pub(crate) struct App {
     trust: Arc<Trust>,
     /// A permit is a byte of body that may be held.
     bodies: Arc<Semaphore>,
+    body_time: Duration,
 }
 
 /// The API over this store, for those whom `trust` lets in.
 pub(crate) fn router(store: Arc<Store>, trust: Trust) -> Router {
-    let app = App { store, trust: Arc::new(trust), bodies: Arc::new(Semaphore::new(MOST_BODIES)) };
+    let app = App {
+        store,
+        trust: Arc::new(trust),
+        bodies: Arc::new(Semaphore::new(MOST_BODIES)),
+        body_time: BODY_TIME,
+    };
     Router::new()
         .route("/", get(health))
         .route("/health", get(health))
@@ -188,8 +194,9 @@ impl App {
         }
         let share = u32::try_from(length).map_err(|_| Refusal::TooLarge)?;
         let share = Arc::clone(&self.bodies).try_acquire_many_owned(share).map_err(|_| Refusal::Busy)?;
-        let read =
-            tokio::time::timeout(BODY_TIME, to_bytes(body, MOST_BODY)).await.map_err(|_| Refusal::TooSlow)?;
+        let read = tokio::time::timeout(self.body_time, to_bytes(body, MOST_BODY))
+            .await
+            .map_err(|_| Refusal::TooSlow)?;
         // Whatever else cuts a body short, its client is gone and reads no answer.
         let bytes = read.map_err(|_| Refusal::TooLarge)?;
         Ok(Held { bytes, _share: share })
@@ -214,4 +221,44 @@ impl App {
 fn now() -> Instant {
     #[allow(clippy::disallowed_methods, reason = "measures an operation; no decision hangs on it")]
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{Folder, tenant};
+    use crate::store::{Settings, Unobserved};
+
+    fn app(folder: &Folder, most_bodies: usize) -> App {
+        let settings = Settings::new(folder.path("mesh.db"), tenant("default"));
+        let store = Arc::new(Store::open(&settings, Arc::new(Unobserved)).unwrap());
+        App {
+            store,
+            trust: Arc::new(Trust::Edge),
+            bodies: Arc::new(Semaphore::new(most_bodies)),
+            body_time: Duration::ZERO,
+        }
+    }
+
+    fn announcing(length: &str) -> HeaderMap {
+        HeaderMap::from_iter([(CONTENT_LENGTH, length.parse().unwrap())])
+    }
+
+    #[tokio::test]
+    async fn bodies_beyond_what_may_be_held_at_once_find_the_store_busy() {
+        let folder = Folder::new();
+        let app = app(&folder, 10);
+        let first = app.hold(&announcing("8"), Body::from("12345678")).await.unwrap();
+        assert_eq!(app.hold(&announcing("3"), Body::from("123")).await.err(), Some(Refusal::Busy));
+        assert_eq!(app.hold(&HeaderMap::new(), Body::from("1")).await.err(), Some(Refusal::Busy));
+        drop(first);
+        assert_eq!(app.hold(&announcing("3"), Body::from("123")).await.unwrap().bytes, "123");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
+        let folder = Folder::new();
+        let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(app(&folder, 10).hold(&announcing("1"), never).await.err(), Some(Refusal::TooSlow));
+    }
 }

@@ -76,7 +76,7 @@ impl House {
         match &self.door {
             Door::Unix(path) => exchange(UnixStream::connect(path).await.unwrap(), request, &mut text).await,
             Door::Tcp(address) => {
-                exchange(TcpStream::connect(address).await.unwrap(), request, &mut text).await
+                exchange(TcpStream::connect(address).await.unwrap(), request, &mut text).await;
             }
         }
         let text = String::from_utf8(text).unwrap();
@@ -452,7 +452,7 @@ async fn two_hundred_writes_at_once_are_all_answered_and_all_there() {
 }
 
 /// Remembers what it was told.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Notes(Mutex<Vec<(Op, Outcome)>>);
 
 impl Observe for Notes {

@@ -135,6 +135,8 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<MemoryRow> {
 mod tests {
     use super::*;
     use crate::store::testing::{memory, open_memory, tenant};
+    use proptest::prelude::{prop, prop_assert_eq, proptest};
+    use std::collections::BTreeMap;
 
     #[test]
     fn two_tenants_with_the_same_scope_and_key_never_meet() {
@@ -176,5 +178,27 @@ mod tests {
         let entries: i64 =
             conn.query_row("SELECT count(*) FROM mesh_memory_fts", [], |row| row.get(0)).unwrap();
         assert_eq!((version, entries), (3, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_agrees_with_a_map_for_each_tenant(
+            writes in prop::collection::vec(("[ab]", "[mn]", "[xyz]", 0_u8..9), 0..40)
+        ) {
+            let conn = open_memory();
+            let mut maps: BTreeMap<String, BTreeMap<(String, String), String>> = BTreeMap::new();
+            for (who, scope, key, value) in writes {
+                put(&conn, &tenant(&who), memory(&scope, &key, &value.to_string()), 5).unwrap();
+                maps.entry(who).or_default().insert((scope, key), value.to_string());
+            }
+            for who in ["a", "b"] {
+                let rows = list(&conn, &tenant(who), None).unwrap();
+                let found: BTreeMap<_, _> = rows
+                    .into_iter()
+                    .map(|row| ((row.memory.scope, row.memory.key), row.memory.value.as_str().to_owned()))
+                    .collect();
+                prop_assert_eq!(found, maps.remove(who).unwrap_or_default());
+            }
+        }
     }
 }

@@ -28,7 +28,7 @@ mod testing;
 mod uri;
 mod writer;
 
-pub use access::{Access, ApiKey, Rights, Trust};
+pub use access::{Access, ApiKey, ApiKeys, Rights, Stranger, Trust};
 pub use config::{Config, Flags, FlagsError, Listen, load};
 pub use error::{OpenError, StoreError};
 pub use json::Json;
@@ -39,6 +39,7 @@ pub use serve::{Listener, ServeError, serve};
 
 use crate::ids::TenantId;
 use readers::Readers;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use writer::Writer;
@@ -65,12 +66,17 @@ impl Settings {
 }
 
 /// An open database. Dropping the last handle writes what was taken and closes it.
-#[derive(Debug)]
 pub struct Store {
     // Dropped in this order: the writer's connection goes last and folds the log into the file.
     readers: Readers,
     writer: Writer,
     observe: Arc<dyn Observe>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("commits", &self.commits()).finish_non_exhaustive()
+    }
 }
 
 impl Store {

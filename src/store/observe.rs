@@ -83,7 +83,7 @@ impl Outcome {
 }
 
 /// Whoever counts.
-pub trait Observe: std::fmt::Debug + Send + Sync {
+pub trait Observe: Send + Sync {
     /// One operation ended.
     fn operation(&self, op: Op, outcome: Outcome, seconds: f64);
 }

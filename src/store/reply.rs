@@ -155,3 +155,27 @@ pub(crate) fn json(status: StatusCode, text: Vec<u8>) -> Response {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_store_says_when_to_come_back_and_a_stranger_how_to_be_known() {
+        let busy = Refusal::from(StoreError::Busy).into_response();
+        assert_eq!(
+            (busy.status(), busy.headers()[RETRY_AFTER].as_bytes()),
+            (StatusCode::SERVICE_UNAVAILABLE, &b"1"[..])
+        );
+        let failed = Refusal::from(StoreError::Failed).into_response();
+        assert_eq!(
+            (failed.status(), failed.headers().get(RETRY_AFTER)),
+            (StatusCode::SERVICE_UNAVAILABLE, None)
+        );
+        let stranger = Refusal::from(Stranger).into_response();
+        assert_eq!(
+            (stranger.status(), stranger.headers()[WWW_AUTHENTICATE].as_bytes()),
+            (StatusCode::UNAUTHORIZED, &b"Bearer"[..])
+        );
+    }
+}

@@ -6,7 +6,6 @@ use crate::ids::TenantId;
 use rusqlite::Connection;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 
 /// A folder of its own that goes when the test does.
@@ -15,10 +14,9 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("mesh-store-test-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
+        let number = fastrand::u64(..);
+        let path = std::env::temp_dir().join(format!("mesh-store-test-{number:016x}"));
+        std::fs::create_dir(&path).unwrap();
         Self(path)
     }
 

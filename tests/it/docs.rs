@@ -154,7 +154,7 @@ fn the_table_of_codes_is_that_of_the_sources() {
         assert!(refused || reason, "{code} ({status}) is not in the sources");
     }
     let said = text.match_indices("say(").filter(|(at, _)| text[at + 4..].starts_with(|c: char| c.is_ascii_digit()));
-    for code in said.filter_map(|(at, _)| text[at..].split('"').nth(1)) {
+    for code in said.filter_map(|(at, _)| text[at..].split([')', ';']).next()?.split('"').nth(1)) {
         let listed = REFUSALS.iter().any(|(known, _)| *known == code);
         assert!(listed, "{code} is new: put it into the house's table");
     }

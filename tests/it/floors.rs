@@ -105,8 +105,10 @@ fn rooms_import_downward_only() {
             let Some(there) = floor(room) else { panic!("{shown} imports {room}, which is no room") };
             assert!(there < here || room == source.home, "{shown} imports {room}, which is not below it");
         }
+        let tests = source.path.to_string_lossy().ends_with("tests.rs");
+        let code = source.code.split("#[cfg(test)]").next().filter(|_| !tests).unwrap_or_default();
         let out = if source.depth > 2 { "super::super::super::" } else { "super::super::" };
-        assert!(!source.code.contains(out), "{} leaves its room by the back door", source.path.display());
+        assert!(!code.contains(out), "{} leaves its room by the back door", source.path.display());
     }
 }
 

