@@ -47,8 +47,10 @@ async fn signatures(edge: SocketAddr) -> Result<(), Fault> {
     let body = std::str::from_utf8(&bodies[0])?;
     let send = |body: &str| post("/signed", "", body.as_bytes());
     expect(edge, "a signed message is taken", &send(body), 200).await?;
-    expect(edge, "a changed message is refused", &send(&body.replace("bench/0000", "bench/0001")), 401).await?;
-    expect(edge, "another node's signature is refused", &send(&body.replace("node-00", "node-01")), 401).await?;
+    expect(edge, "a changed message is refused", &send(&body.replace("bench/0000", "bench/0001")), 401)
+        .await?;
+    expect(edge, "another node's signature is refused", &send(&body.replace("node-00", "node-01")), 401)
+        .await?;
     expect(edge, "an unsigned message is refused", &send(r#"{"nodeId":"node-00"}"#), 401).await?;
     Ok(())
 }

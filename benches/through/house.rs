@@ -71,7 +71,10 @@ fn callers(text: &mut String) -> std::fmt::Result {
     text.push_str("credentials:\n");
     for n in 0..KEYS {
         let (tenant, hash) = (n % TENANTS, hex(&Sha256::digest(key(n))));
-        writeln!(text, "  - {{ id: key-{n:04}, tenant: tenant-{tenant:02}, hash: \"sha256:{hash}\", scopes: [\"items\"] }}")?;
+        writeln!(
+            text,
+            "  - {{ id: key-{n:04}, tenant: tenant-{tenant:02}, hash: \"sha256:{hash}\", scopes: [\"items\"] }}"
+        )?;
     }
     text.push_str("nodes:\n");
     for n in 0..NODES {

@@ -111,7 +111,11 @@ const fn is(status: u16, expected: Expected) -> bool {
 }
 
 /// Sends a request and reads its answer whole; `bytes` holds the answer afterwards.
-pub(crate) async fn exchange(stream: &mut TcpStream, request: &[u8], bytes: &mut Vec<u8>) -> Result<u16, Fault> {
+pub(crate) async fn exchange(
+    stream: &mut TcpStream,
+    request: &[u8],
+    bytes: &mut Vec<u8>,
+) -> Result<u16, Fault> {
     stream.write_all(request).await?;
     bytes.clear();
     loop {

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The program that is measured, as Cargo has just built it.
-const EDGE: &str = env!("CARGO_BIN_EXE_openclaw-edge");
+/// The edge as Cargo has just built it.
+pub(crate) const EDGE: &str = env!("CARGO_BIN_EXE_openclaw-edge");
 /// How long a process may take until it listens.
 const START: Duration = Duration::from_secs(20);
 
@@ -83,10 +83,10 @@ pub(crate) fn bare(cpus: Cpus, upstream: SocketAddr, stealing: Option<&str>) -> 
     Ok(Proxy { part: start(command, address)?, address })
 }
 
-/// The edge.
-pub(crate) fn edge(cpus: Cpus, house: &House) -> Result<Proxy, Fault> {
+/// The edge, from this file.
+pub(crate) fn edge(cpus: Cpus, program: &Path, house: &House) -> Result<Proxy, Fault> {
     let config = house.furnish()?;
-    let mut command = pinned(cpus.proxy, EDGE);
+    let mut command = pinned(cpus.proxy, program);
     command.arg("run").arg("--config").arg(config);
     Ok(Proxy { part: start(command, house.listen)?, address: house.listen })
 }
@@ -102,7 +102,13 @@ pub(crate) fn house(folder: &Path, upstream: SocketAddr, log: Log) -> Result<Hou
 
 impl Proxy {
     /// Drives it for a while.
-    pub(crate) fn drive(&self, cpus: Cpus, kind: Kind, connections: usize, millis: u64) -> Result<Found, Fault> {
+    pub(crate) fn drive(
+        &self,
+        cpus: Cpus,
+        kind: Kind,
+        connections: usize,
+        millis: u64,
+    ) -> Result<Found, Fault> {
         let mut command = own(cpus.others, "load")?;
         let kind = clap::ValueEnum::to_possible_value(&kind).ok_or("a kind without a name")?;
         command.arg(format!("--target={}", self.address)).arg(format!("--kind={}", kind.get_name()));
@@ -141,7 +147,8 @@ fn pinned(cpu: usize, program: impl AsRef<OsStr>) -> Command {
 /// Starts what listens, and waits until it does.
 fn start(mut command: Command, address: SocketAddr) -> Result<Running, Fault> {
     let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-    let mut running = Running(spawned.map_err(|error| format!("taskset (util-linux) cannot be started: {error}"))?);
+    let mut running =
+        Running(spawned.map_err(|error| format!("taskset (util-linux) cannot be started: {error}"))?);
     let began = Instant::now();
     while TcpStream::connect(address).is_err() {
         if let Some(status) = running.0.try_wait()? {

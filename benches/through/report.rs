@@ -10,23 +10,42 @@ const VERIFICATIONS_AT_MOST: f64 = 1.3;
 
 /// Prints the table and the verdicts.
 pub(crate) fn print(table: &[Series], verifications: &[f64]) {
-    println!("| | CPU, us a request: median (least to most) | times the bare one of the same round | requests a second |");
+    println!(
+        "| | CPU, us a request: median (least to most) | times the bare one of the same round | requests a second |"
+    );
     println!("|---|---|---|---|");
     for series in table {
         let own: Vec<f64> = series.found.iter().map(micros).collect();
         let rate: Vec<f64> = series.found.iter().map(rate).collect();
         let ratios = ratios(table, series);
-        println!("| {} | {} | {} | {:.0} |", series.line.name, spread(&own, 2), spread(&ratios, 3), median(&rate));
+        println!(
+            "| {} | {} | {} | {:.0} |",
+            series.line.name,
+            spread(&own, 2),
+            spread(&ratios, 3),
+            median(&rate)
+        );
     }
     let verification: Vec<f64> = verifications.iter().map(|nanos| nanos / 1000.0).collect();
     println!("| one Ed25519 verification | {} | | |\n", spread(&verification, 2));
     if let Some(chain) = named(table, CHAIN) {
-        verdict("The policy chain costs", median(&ratios(table, chain)), "times the bare Pingora", CHAIN_AT_MOST);
+        verdict(
+            "The policy chain costs",
+            median(&ratios(table, chain)),
+            "times the bare Pingora",
+            CHAIN_AT_MOST,
+        );
     }
     if let (Some(signed), Some(post)) = (named(table, SIGNED), named(table, BARE_POST)) {
         let more = signed.found.iter().zip(&post.found).zip(&verification);
-        let more: Vec<f64> = more.map(|((signed, post), one)| (micros(signed) - micros(post)) / one).collect();
-        verdict("A signed POST costs the bare one and", median(&more), "verifications", VERIFICATIONS_AT_MOST);
+        let more: Vec<f64> =
+            more.map(|((signed, post), one)| (micros(signed) - micros(post)) / one).collect();
+        verdict(
+            "A signed POST costs the bare one and",
+            median(&more),
+            "verifications",
+            VERIFICATIONS_AT_MOST,
+        );
     }
 }
 

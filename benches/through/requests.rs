@@ -46,7 +46,9 @@ impl Kind {
             Self::Post => {
                 let bodies = signed()?;
                 let requests = bodies.iter().enumerate();
-                Ok(requests.map(|(n, body)| post("/v1/items", &format!("X-API-Key: {}\r\n", key(n)), body)).collect())
+                Ok(requests
+                    .map(|(n, body)| post("/v1/items", &format!("X-API-Key: {}\r\n", key(n)), body))
+                    .collect())
             }
             Self::Signed => Ok(signed()?.iter().map(|body| post("/signed", "", body)).collect()),
         }

@@ -10,6 +10,7 @@ use crate::load::Found;
 use crate::parts::{self, Cpus, Folder, Proxy};
 use crate::report;
 use crate::requests::Kind;
+use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Plan {
@@ -31,6 +32,9 @@ pub(crate) struct Plan {
     /// Measure only lines whose name has this word (and what they are compared with).
     #[arg(long)]
     only: Option<String>,
+    /// Measure this build of the edge, not the one that Cargo has just made.
+    #[arg(long, default_value = parts::EDGE)]
+    edge: PathBuf,
 }
 
 /// Which process is driven.
@@ -88,7 +92,7 @@ struct Stage {
     stealing: Proxy,
     edge: Proxy,
     quiet: Proxy,
-    access_log: std::path::PathBuf,
+    access_log: PathBuf,
 }
 
 impl Stage {
@@ -112,8 +116,8 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Fault> {
     let stage = Stage {
         bare: parts::bare(cpus, upstream, None)?,
         stealing: parts::bare(cpus, upstream, Some("--stealing"))?,
-        edge: parts::edge(cpus, &told)?,
-        quiet: parts::edge(cpus, &untold)?,
+        edge: parts::edge(cpus, &plan.edge, &told)?,
+        quiet: parts::edge(cpus, &plan.edge, &untold)?,
         access_log: told.access_log(),
     };
     checks::all(stage.bare.address, stage.edge.address, &told)?;

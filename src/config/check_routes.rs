@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Most scopes that are told apart: callers carry theirs as bits of a `u128`.
 const MOST_SCOPES: usize = 120;
+/// Most limits on one request: the limiter decides in arrays of this length.
+const MOST_LIMITS: usize = 8;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -210,6 +212,9 @@ fn named_limits(
     refuse: impl Fn(Dimension) -> Option<&'static str>,
 ) -> Vec<usize> {
     let mut indexes = Vec::new();
+    if names.len() > MOST_LIMITS {
+        checker.hinted(spot.at, "these are too many limits for one request", "at most eight");
+    }
     for (at, name) in names.iter().enumerate() {
         let spot = spot.item(at);
         if checker.known(spot, "limit", name, &limits.known).is_none() {

@@ -26,14 +26,16 @@ const IDENTITY: &[&str] = &[
     "cf-connecting-ip",
 ];
 
-/// Whether a field (in lower case) is the edge's to set: then a client's own does not go on.
+/// Whether a field (in lower case) is the edge's to set: then a client's own does not go on. Some servers
+/// take `_` for `-`, so the names in that writing do not go on either.
 pub(super) fn is_identity(name: &str) -> bool {
+    if memchr::memchr(b'_', name.as_bytes()).is_some() {
+        return is_identity(&name.replace('_', "-"));
+    }
     match name.as_bytes().first() {
         Some(b'x') => {
-            name.starts_with("x-forwarded-")
-                || name.starts_with("x-verified-")
-                || name.starts_with("x-openclaw-")
-                || IDENTITY.contains(&name)
+            let prefixes = ["x-forwarded-", "x-verified-", "x-openclaw-"];
+            prefixes.iter().any(|prefix| name.starts_with(prefix)) || IDENTITY.contains(&name)
         }
         Some(b'f' | b't' | b'c') => IDENTITY.contains(&name) || name.starts_with("tailscale-"),
         _ => false,
@@ -188,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_client_cannot_say_who_it_is() {
-        for name in ["x-tenant-id", "x-node-id", "x-forwarded-for", "x-forwarded-user", "forwarded", "x-real-ip", "x-verified-source", "x-openclaw-scopes", "tailscale-user-login", "x-edge-auth", "x-credential-id"] {
+        for name in ["x-tenant-id", "x-node-id", "x-forwarded-for", "x-forwarded-user", "forwarded", "x-real-ip", "x-verified-source", "x-openclaw-scopes", "tailscale-user-login", "x-edge-auth", "x-credential-id", "x_tenant_id", "x-forwarded_for"] {
             assert!(is_identity(name), "{name}");
         }
         for name in ["x-api-version", "accept", "x-mesh-id", "content-type", "cookie", "traceparent"] {

@@ -81,15 +81,19 @@ impl Drop for File {
 /// [`SocketError`]; nothing was removed.
 pub fn bind(path: &Path) -> Result<Socket, SocketError> {
     let failed = |source| SocketError::Io { path: path.to_owned(), source };
-    prepare_folder(path)?;
+    let private = prepare_folder(path)?;
     refuse_taken(path)?;
-    // Bound under a name of its own, closed to others, and only then moved to where clients look: at no
-    // moment is there a socket that they could reach.
-    let fresh = beside(path);
+    // In a folder that only its owner may enter, nobody can reach the socket while it is being closed to
+    // others. Elsewhere it is made under a name of its own and moved to where clients look once it is
+    // closed; clients that compare the socket's own name with the path then see two.
+    let fresh = if private { path.to_owned() } else { beside(path) };
+    if private {
+        remove_stale(path).map_err(failed)?;
+    }
     let listener = UnixListener::bind(&fresh).map_err(failed)?;
     let moved = std::fs::set_permissions(&fresh, Permissions::from_mode(0o600))
         .and_then(|()| std::fs::symlink_metadata(&fresh))
-        .and_then(|made| std::fs::rename(&fresh, path).map(|()| made.ino()));
+        .and_then(|made| if private { Ok(()) } else { std::fs::rename(&fresh, path) }.map(|()| made.ino()));
     match moved {
         Ok(inode) => Ok(Socket { listener, file: File { path: path.to_owned(), inode } }),
         Err(source) => {
@@ -99,14 +103,23 @@ pub fn bind(path: &Path) -> Result<Socket, SocketError> {
     }
 }
 
+/// Takes away a socket that nobody answers on.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(problem) if problem.kind() != io::ErrorKind::NotFound => Err(problem),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}", std::process::id()));
     PathBuf::from(name)
 }
 
-fn prepare_folder(path: &Path) -> Result<(), SocketError> {
-    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+/// Whether the folder is its owner's alone.
+fn prepare_folder(path: &Path) -> Result<bool, SocketError> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(false) };
     let failed = |source| SocketError::Io { path: path.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     let mode = std::fs::metadata(folder).map_err(failed)?.permissions().mode();
@@ -114,7 +127,7 @@ fn prepare_folder(path: &Path) -> Result<(), SocketError> {
     if mode & 0o002 != 0 && mode & 0o1000 == 0 {
         return Err(SocketError::OpenFolder { folder: folder.to_owned() });
     }
-    Ok(())
+    Ok(mode & 0o077 == 0)
 }
 
 fn refuse_taken(path: &Path) -> Result<(), SocketError> {

@@ -170,8 +170,8 @@ fn a_private_key_file_is_for_its_owner_alone() {
     let folder = Temp::new();
     let path = folder.path().join("ceo");
     let make = || run_edge(&["keygen", "--out", &path.display().to_string()]);
-    let made = make();
-    assert!(made.status.success(), "{}", said(&made));
+    let first = make();
+    assert!(first.status.success(), "{}", said(&first));
     let mode = std::fs::metadata(&path).expect("the key's file").permissions().mode();
     assert_eq!(mode & 0o077, 0, "{mode:o}");
     let key = std::fs::read(&path).expect("the key's file");
