@@ -96,25 +96,37 @@ fn every_command_in_the_documents_exists_with_its_flags() {
     assert!(count > 0, "the documents show no command at all");
 }
 
+/// A public key for where a document's config has one in a file.
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAZndY2brYFrNV6z1LNAaxeLHf6ZmqW/r1Ps74rhxyAwM=\n-----END PUBLIC KEY-----\n";
+
+/// A secret, long enough and no other's, for where it has one in a file or variable.
+fn stand_in(name: &str) -> String {
+    format!("oce_a-stand-in-that-is-long-enough-{}", crate::house::keys::hex(name))
+}
+
+/// What stands behind each of these words, up to the end of a path or name.
+fn named<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
+    let rests = text.match_indices(word).map(|(at, _)| &text[at + word.len()..]);
+    rests.map(|rest| rest[..rest.find(|c: char| c.is_whitespace() || ",}\"".contains(c)).unwrap_or(rest.len())].trim()).collect()
+}
+
 /// Checks a config in which files and variables that an operator would have are stood in for.
 fn check(name: &str, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
     let folder = Temp::new();
     let place = folder.path().display().to_string();
+    let text = text.replace(" /etc/", &format!(" {place}/etc/")).replace(" /var/", &format!(" {place}/var/"));
     let mut command = Command::new(edge_program());
-    for words in text.match_indices("env: ").map(|(at, found)| &text[at + found.len()..]) {
-        let end = words.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(words.len());
-        command.env(&words[..end], "a-stand-in-secret");
+    for variable in named(&text, "env: ").into_iter().chain(named(&text, "${")) {
+        command.env(variable, if variable.contains("HOST") { "127.0.0.1".to_owned() } else { stand_in(variable) });
     }
-    let public = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAZndY2brYFrNV6z1LNAaxeLHf6ZmqW/r1Ps74rhxyAwM=\n-----END PUBLIC KEY-----\n";
-    for words in text.match_indices("file: ").map(|(at, found)| &text[at + found.len()..]) {
-        let end = words.find(|c: char| c.is_whitespace() || "},".contains(c)).unwrap_or(words.len());
-        let file = words[..end].trim_matches('"');
-        if !file.starts_with('/') {
-            let secret = if file.contains(".pem") || file.contains(".pub") { public } else { "a-stand-in-secret" };
-            folder.write(file, secret);
-        }
+    for file in named(&text, "file: ") {
+        let is_public = file.contains(".pem") || file.contains(".pub");
+        let content = if is_public { PUBLIC_KEY.to_owned() } else { stand_in(file) };
+        let path = folder.write(file.trim_start_matches(&place).trim_start_matches('/'), content);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a file has an owner");
     }
-    let path = folder.write("edge.yaml", text);
+    let path = folder.write("edge.yaml", &text);
     let output = command.args(["check", "--config"]).arg(&path).current_dir(&place).output().expect("it starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{name}: {said}\n{text}");

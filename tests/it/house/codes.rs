@@ -46,12 +46,11 @@ pub(crate) const REFUSALS: &[(&str, u16)] = &[
     ("too_many_fields", 431),
     ("too_many_sockets", 503),
     ("unauthorized", 401),
-    ("unknown_envelope", 400),
-    ("upgrade_required", 426),
     ("upstream_failed", 502),
     ("upstream_timeout", 504),
     ("upstream_unreachable", 502),
     ("upstream_unresolved", 503),
+    ("websocket_version", 426),
 ];
 
 /// The status that goes with a code.
