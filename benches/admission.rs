@@ -36,7 +36,11 @@ fn site() -> String {
             let _ = write!(hex, "{byte:02x}");
             hex
         });
-        let _ = writeln!(yaml, "  - {{ id: c{number}, tenant: t{}, hash: \"sha256:{hash}\", scopes: [go] }}", number % 50);
+        let _ = writeln!(
+            yaml,
+            "  - {{ id: c{number}, tenant: t{}, hash: \"sha256:{hash}\", scopes: [go] }}",
+            number % 50
+        );
     }
     yaml.push_str(
         "limits:\n  per-ip: { by: ip, window: { limit: 4000000000, per: 1m } }\n  per-key: { by: credential, window: { limit: 4000000000, per: 1m } }\n\

@@ -31,12 +31,7 @@ pub enum IdError {
     },
 }
 
-fn check(
-    text: &str,
-    max: usize,
-    allowed: &'static str,
-    ok: impl Fn(char) -> bool,
-) -> Result<(), IdError> {
+fn check(text: &str, max: usize, allowed: &'static str, ok: impl Fn(char) -> bool) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty);
     }

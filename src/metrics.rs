@@ -15,8 +15,8 @@ const LATENCY: &[f64] =
 
 /// Status codes that get a series of their own; all others are counted as `other`.
 const CODES: &[u16] = &[
-    101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 411, 412,
-    413, 415, 417, 422, 426, 428, 429, 431, 499, 500, 501, 502, 503, 504, 505,
+    101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410,
+    411, 412, 413, 415, 417, 422, 426, 428, 429, 431, 499, 500, 501, 502, 503, 504, 505,
 ];
 
 /// The label of requests that no route took.
@@ -71,29 +71,67 @@ impl Metrics {
         let registry = Registry::new();
         let make = Maker { registry: &registry };
         let metrics = Self {
-            requests: make.counters("requests_total", "Finished requests by route and status.", &["route", "status"]),
-            request_seconds: make.histograms("request_duration_seconds", "Time from a request's head to the end of its answer; WebSockets are left out.", &["route"]),
-            upstream_seconds: make.histograms("upstream_response_seconds", "Time from picking an upstream to the head of its answer.", &["upstream"]),
-            refusals: make.counters("refusals_total", "Requests that the edge answered with a refusal, by its code.", &["code"]),
+            requests: make.counters(
+                "requests_total",
+                "Finished requests by route and status.",
+                &["route", "status"],
+            ),
+            request_seconds: make.histograms(
+                "request_duration_seconds",
+                "Time from a request's head to the end of its answer; WebSockets are left out.",
+                &["route"],
+            ),
+            upstream_seconds: make.histograms(
+                "upstream_response_seconds",
+                "Time from picking an upstream to the head of its answer.",
+                &["upstream"],
+            ),
+            refusals: make.counters(
+                "refusals_total",
+                "Requests that the edge answered with a refusal, by its code.",
+                &["code"],
+            ),
             limited: make.counters("limited_total", "Requests refused by a limit, by the limit.", &["limit"]),
             signatures: make.counters("signatures_total", "Mesh messages checked, by result.", &["result"]),
             in_flight: make.gauge("in_flight", "Requests being worked on, open WebSockets included."),
             websockets_open: make.gauge("websockets_open", "WebSockets open now."),
-            websockets: make.counters("websockets_total", "WebSockets asked for, by what became of them.", &["result"]),
-            websocket_bytes: make.counters("websocket_message_bytes_total", "Bytes of WebSocket messages relayed, by direction.", &["direction"]),
-            reloads: make.counters("config_reloads_total", "Attempts to load the config, by result.", &["result"]),
-            config_loaded: make.gauge("config_loaded_timestamp_seconds", "Unix time at which the config in force was loaded."),
-            config_stale: make.gauge("config_stale", "1 while the newest config file was refused and an older one is in force."),
+            websockets: make.counters(
+                "websockets_total",
+                "WebSockets asked for, by what became of them.",
+                &["result"],
+            ),
+            websocket_bytes: make.counters(
+                "websocket_message_bytes_total",
+                "Bytes of WebSocket messages relayed, by direction.",
+                &["direction"],
+            ),
+            reloads: make.counters(
+                "config_reloads_total",
+                "Attempts to load the config, by result.",
+                &["result"],
+            ),
+            config_loaded: make.gauge(
+                "config_loaded_timestamp_seconds",
+                "Unix time at which the config in force was loaded.",
+            ),
+            config_stale: make.gauge(
+                "config_stale",
+                "1 while the newest config file was refused and an older one is in force.",
+            ),
             held_bytes: make.gauge("held_body_bytes", "Bytes of request bodies held for verification."),
-            access_log_dropped: make.counter("access_log_dropped_total", "Access-log lines lost because the log could not be written fast enough."),
-            limiter_addresses: make.gauge("limiter_addresses", "Client addresses that the limiter counts exactly."),
+            access_log_dropped: make.counter(
+                "access_log_dropped_total",
+                "Access-log lines lost because the log could not be written fast enough.",
+            ),
+            limiter_addresses: make
+                .gauge("limiter_addresses", "Client addresses that the limiter counts exactly."),
             store_operations: make.store_counters(),
             store_seconds: make.store_histograms(),
             registry: registry.clone(),
         };
         let build = make.gauges("build_info", "The running version, as a label.", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        for result in ["applied", "refused"] {
+        for result in ["applied", "unchanged", "refused"] {
             metrics.reloads.with_label_values(&[result]);
         }
         metrics
@@ -201,8 +239,14 @@ impl Maker<'_> {
     }
 
     fn store_histograms(&self) -> HistogramVec {
-        let common_opts = Opts::new("mesh_store_operation_duration_seconds", "Time of store operations, until durable for writes.");
-        self.registered(HistogramVec::new(HistogramOpts { common_opts, buckets: LATENCY.to_vec() }, &["operation"]))
+        let common_opts = Opts::new(
+            "mesh_store_operation_duration_seconds",
+            "Time of store operations, until durable for writes.",
+        );
+        self.registered(HistogramVec::new(
+            HistogramOpts { common_opts, buckets: LATENCY.to_vec() },
+            &["operation"],
+        ))
     }
 }
 

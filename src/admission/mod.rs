@@ -12,7 +12,7 @@ pub use rejection::{Answer, Rejection};
 
 use crate::config::checked::{Access, Target};
 use crate::identity::address;
-use crate::identity::caller::{Carrier, CallerFault, Credential, Tenant};
+use crate::identity::caller::{CallerFault, Carrier, Credential, Tenant};
 use crate::identity::path::{self, CleanPath};
 use crate::limits::{Decision, RuleSet, Subject, Tick};
 use http::{HeaderMap, Method};
@@ -176,7 +176,8 @@ impl Policy {
             Found::OtherMethods(methods) => Rejection::Method { allow: allow(&methods) },
             Found::Nothing => Rejection::NotFound,
         };
-        let subject = Subject { ip: guarded.client, credential: None, tenant: None, route: self.unmatched_number };
+        let subject =
+            Subject { ip: guarded.client, credential: None, tenant: None, route: self.unmatched_number };
         let decision = self.limiter.decide(&self.unmatched_rules, &subject, now.tick);
         Err(if trail.keep(Asked::Unmatched, decision) { refused } else { Rejection::Limited })
     }
@@ -205,7 +206,11 @@ impl Policy {
     }
 
     /// Scopes first: a caller who may not ask for gateways at all does not learn which there are.
-    fn authorise<'a, 'p>(&self, known: Known<'a, 'p>, trail: &Trail) -> Result<Authorised<'a, 'p>, Rejection> {
+    fn authorise<'a, 'p>(
+        &self,
+        known: Known<'a, 'p>,
+        trail: &Trail,
+    ) -> Result<Authorised<'a, 'p>, Rejection> {
         if let Caller::Holder(credential, _) = &known.caller
             && !credential.scopes.covers(known.routed.route.scopes)
         {
@@ -244,7 +249,12 @@ impl Policy {
         if trail.keep(Asked::Stranger, decision) { refused } else { Rejection::Limited }
     }
 
-    fn take_limits(&self, authorised: Authorised<'_, '_>, now: Now, trail: &mut Trail) -> Result<Admitted, Rejection> {
+    fn take_limits(
+        &self,
+        authorised: Authorised<'_, '_>,
+        now: Now,
+        trail: &mut Trail,
+    ) -> Result<Admitted, Rejection> {
         let Authorised { known: Known { routed, caller }, gateway } = authorised;
         let (credential, carrier) = match &caller {
             Caller::Anyone | Caller::Signer => (None, None),

@@ -113,10 +113,26 @@ impl Rejection {
     pub fn detail(&self) -> Option<String> {
         match self {
             Self::Caller(fault) => Some(fault.to_string()),
-            Self::Head(_) | Self::HeadTimeout | Self::Path(_) | Self::NotFound | Self::Method { .. } | Self::Scope
-            | Self::Limited | Self::BodyTooLarge | Self::BodyTimeout | Self::LengthRequired | Self::Busy
-            | Self::Signature(_) | Self::Handshake | Self::SocketVersion | Self::TooManySockets
-            | Self::Unreachable | Self::BadUpstream | Self::UpstreamTimeout | Self::NoAddress | Self::Internal => None,
+            Self::Head(_)
+            | Self::HeadTimeout
+            | Self::Path(_)
+            | Self::NotFound
+            | Self::Method { .. }
+            | Self::Scope
+            | Self::Limited
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::LengthRequired
+            | Self::Busy
+            | Self::Signature(_)
+            | Self::Handshake
+            | Self::SocketVersion
+            | Self::TooManySockets
+            | Self::Unreachable
+            | Self::BadUpstream
+            | Self::UpstreamTimeout
+            | Self::NoAddress
+            | Self::Internal => None,
         }
     }
 }
@@ -125,7 +141,9 @@ fn head(fault: HeadFault) -> Answer {
     match fault {
         HeadFault::TooLarge => say(431, "head_too_large", "The request head is too large"),
         HeadFault::TooManyFields => say(431, "too_many_fields", "The request head has too many fields"),
-        HeadFault::LineEnding => say(400, "bad_line_ending", "A line of the request head does not end in CR LF"),
+        HeadFault::LineEnding => {
+            say(400, "bad_line_ending", "A line of the request head does not end in CR LF")
+        }
         HeadFault::RequestLine => say(400, "bad_request_line", "The request line is malformed"),
         HeadFault::Target => say(400, "bad_target", "The request target must be a path"),
         HeadFault::Version => say(505, "bad_version", "Only HTTP/1.1 and HTTP/1.0 are served here"),

@@ -104,9 +104,11 @@ impl RouteTable {
     pub fn find<'p>(&self, host: &str, method: &Method, path: &'p str) -> Found<'p> {
         let mut search = Search { method, others: Vec::new() };
         let rest = path.strip_prefix('/').unwrap_or(path);
-        let found = self.named_hosts(host).chain([&self.any_host]).find_map(|root| {
-            root.find(rest, Params::default(), &mut search)
-        });
+        let further = (!rest.is_empty()).then_some(rest);
+        let found = self
+            .named_hosts(host)
+            .chain([&self.any_host])
+            .find_map(|root| root.step(further, Params::default(), &mut search));
         match found {
             Some((index, params)) => Found::Route { index, params },
             None if search.others.is_empty() => Found::Nothing,
@@ -121,7 +123,8 @@ impl RouteTable {
         let exact = host.as_deref().and_then(|host| self.exact_hosts.get(host));
         let below = host.into_iter().flat_map(|host| {
             self.below_hosts.iter().filter(move |(suffix, _)| {
-                host.strip_suffix(suffix.as_str()).is_some_and(|front| front.len() > 1 && front.ends_with('.'))
+                host.strip_suffix(suffix.as_str())
+                    .is_some_and(|front| front.len() > 1 && front.ends_with('.'))
             })
         });
         exact.into_iter().chain(below.map(|(_, node)| node))
@@ -169,7 +172,12 @@ impl Node {
     }
 
     /// `rest` is what is left of the path behind the last slash; the depth is the longest pattern's.
-    fn find<'p>(&self, rest: &'p str, params: Params<'p>, search: &mut Search<'_>) -> Option<(usize, Params<'p>)> {
+    fn find<'p>(
+        &self,
+        rest: &'p str,
+        params: Params<'p>,
+        search: &mut Search<'_>,
+    ) -> Option<(usize, Params<'p>)> {
         let (segment, further) = match memchr::memchr(b'/', rest.as_bytes()) {
             Some(at) => (&rest[..at], Some(&rest[at + 1..])),
             None => (rest, None),
@@ -210,7 +218,7 @@ mod tests {
 
     fn route(host: &str, path: &str, methods: &[&str]) -> Route {
         let rest = path.ends_with("/**");
-        let segments = path.trim_end_matches("/**").split('/').skip(1);
+        let segments = path.trim_end_matches("/**").split('/').skip(1).filter(|text| !text.is_empty());
         let segment = |text: &str| match text.strip_prefix('{') {
             Some(name) => Segment::Param(name.trim_end_matches('}').to_owned()),
             None => Segment::Literal(text.to_owned()),
@@ -285,8 +293,12 @@ mod tests {
 
     #[test]
     fn hosts_by_name_come_before_hosts_by_suffix_before_any() {
-        let routes: &[(&str, &str, &[&str])] =
-            &[("", "/**", &[]), ("*.example.com", "/**", &[]), ("a.example.com", "/x/**", &[]), ("*.b.example.com", "/**", &[])];
+        let routes: &[(&str, &str, &[&str])] = &[
+            ("", "/**", &[]),
+            ("*.example.com", "/**", &[]),
+            ("a.example.com", "/x/**", &[]),
+            ("*.b.example.com", "/**", &[]),
+        ];
         assert_eq!(check(routes, "a.example.com:8080", "GET", "/x/y"), Some(2));
         assert_eq!(check(routes, "A.EXAMPLE.com.", "GET", "/x"), Some(2));
         assert_eq!(check(routes, "a.example.com", "GET", "/y"), Some(1));
@@ -298,7 +310,8 @@ mod tests {
 
     #[test]
     fn a_route_with_the_method_comes_before_one_for_all() {
-        let routes: &[(&str, &str, &[&str])] = &[("", "/a", &[]), ("", "/a", &["POST"]), ("", "/b", &["GET", "HEAD"])];
+        let routes: &[(&str, &str, &[&str])] =
+            &[("", "/a", &[]), ("", "/a", &["POST"]), ("", "/b", &["GET", "HEAD"])];
         assert_eq!(check(routes, "h", "POST", "/a"), Some(1));
         assert_eq!(check(routes, "h", "GET", "/a"), Some(0));
         let routes: Vec<Route> = routes.iter().map(|(h, p, m)| route(h, p, m)).collect();
@@ -309,7 +322,8 @@ mod tests {
     #[test]
     fn parameters_are_given_as_they_came() {
         let routes = [route("", "/a/{x}/{y}/**", &[])];
-        let Found::Route { params, .. } = RouteTable::new(&routes).find("h", &Method::GET, "/a/1%2F2/b/c") else {
+        let Found::Route { params, .. } = RouteTable::new(&routes).find("h", &Method::GET, "/a/1%2F2/b/c")
+        else {
             panic!("no route")
         };
         assert_eq!((params.get(0), params.get(1), params.get(2)), (Some("1%2F2"), Some("b"), None));

@@ -9,11 +9,14 @@ use std::path::PathBuf;
 pub(super) struct Check {
     #[command(flatten)]
     config: ConfigArg,
+    /// The same, without the flag.
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
 }
 
 impl Check {
     pub(super) fn execute(self) -> Result<(), Failure> {
-        let source = quickstart::source(self.config.config);
+        let source = quickstart::source(self.file.or(self.config.config));
         let loaded = source.load(Effects::None).map_err(Failure::config)?;
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");
@@ -47,7 +50,8 @@ impl Schema {
         if self.reference {
             return output(config::reference().as_bytes());
         }
-        let mut text = serde_json::to_vec_pretty(&config::schema()).map_err(|e| Failure::caused("schema", &e))?;
+        let mut text =
+            serde_json::to_vec_pretty(&config::schema()).map_err(|e| Failure::caused("schema", &e))?;
         text.push(b'\n');
         output(&text)
     }
@@ -62,8 +66,10 @@ pub(super) struct Import {
 
 impl Import {
     pub(super) fn execute(self) -> Result<(), Failure> {
-        let text = String::from_utf8(input(self.file.as_ref())?).map_err(|_| Failure::new("the file is not UTF-8"))?;
-        let yaml = config::import(&text).map_err(|error| Failure::caused("this cannot be imported", &error))?;
+        let text = String::from_utf8(input(self.file.as_ref())?)
+            .map_err(|_| Failure::new("the file is not UTF-8"))?;
+        let yaml =
+            config::import(&text).map_err(|error| Failure::caused("this cannot be imported", &error))?;
         output(yaml.as_bytes())
     }
 }

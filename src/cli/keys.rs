@@ -21,7 +21,8 @@ impl Keys {
     pub(super) fn execute(self) -> Result<(), Failure> {
         match self {
             Self::New => {
-                let key = secrets::fresh_key().map_err(|error| Failure::caused("no key could be made", &error))?;
+                let key =
+                    secrets::fresh_key().map_err(|error| Failure::caused("no key could be made", &error))?;
                 let hash = hash(key.expose());
                 output(&[b"key:  ", key.expose(), b"\nhash: \"", hash.as_bytes(), b"\"\n"].concat())
             }

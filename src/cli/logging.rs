@@ -16,12 +16,15 @@ pub fn start(log: Log) {
     };
     // The frameworks tell of every client that leaves; the access log does that once, in one line.
     let ours = filter_fn(move |about| {
-        *about.level() <= level && (about.target().starts_with("openclaw_edge") || *about.level() <= tracing::Level::WARN)
+        *about.level() <= level
+            && (about.target().starts_with("openclaw_edge") || *about.level() <= tracing::Level::WARN)
     });
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = match log.format {
         LogFormat::Json => layer.json().flatten_event(true).with_target(false).boxed(),
-        LogFormat::Text => layer.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+        LogFormat::Text => {
+            layer.with_target(false).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed()
+        }
     };
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(ours));
     if tracing::subscriber::set_global_default(subscriber).is_ok() {

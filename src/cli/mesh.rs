@@ -21,8 +21,10 @@ pub(super) struct Keygen {
 impl Keygen {
     pub(super) fn execute(self) -> Result<(), Failure> {
         let key = sign::generate().map_err(|error| Failure::caused("no key could be made", &error))?;
-        let private = sign::private_pem(&key).map_err(|error| Failure::caused("no key could be made", &error))?;
-        let public = sign::public_pem(&key.verifying_key()).map_err(|e| Failure::caused("no key could be made", &e))?;
+        let private =
+            sign::private_pem(&key).map_err(|error| Failure::caused("no key could be made", &error))?;
+        let public = sign::public_pem(&key.verifying_key())
+            .map_err(|e| Failure::caused("no key could be made", &e))?;
         let mut beside = self.out.clone().into_os_string();
         beside.push(".pub");
         let beside = PathBuf::from(beside);
@@ -52,9 +54,11 @@ pub(super) struct Sign {
 impl Sign {
     pub(super) fn execute(self) -> Result<(), Failure> {
         let pem = zeroize::Zeroizing::new(text(&self.key)?);
-        let key = sign::read_private_pem(&pem).map_err(|e| Failure::caused(&self.key.display().to_string(), &e))?;
+        let key =
+            sign::read_private_pem(&pem).map_err(|e| Failure::caused(&self.key.display().to_string(), &e))?;
         let messages = input(self.file.as_ref())?;
-        let mut signed = sign::sign(&messages, &key).map_err(|error| Failure::caused("not signed", &error))?;
+        let mut signed =
+            sign::sign(&messages, &key).map_err(|error| Failure::caused("not signed", &error))?;
         signed.push(b'\n');
         output(&signed)
     }
@@ -87,7 +91,8 @@ enum EnvelopeArg {
 impl Verify {
     pub(super) fn execute(self) -> Result<(), Failure> {
         let what = self.public_key.display().to_string();
-        let key = sign::read_public_pem(&text(&self.public_key)?).map_err(|error| Failure::caused(&what, &error))?;
+        let key = sign::read_public_pem(&text(&self.public_key)?)
+            .map_err(|error| Failure::caused(&what, &error))?;
         let body = input(self.file.as_ref())?;
         let envelope = match self.envelope {
             EnvelopeArg::None => Envelope::None,
@@ -95,7 +100,8 @@ impl Verify {
             EnvelopeArg::Discord => Envelope::Discord,
             EnvelopeArg::Generic => Envelope::Generic,
         };
-        let policy = Policy { mode: Mode::Required, on_failure: OnFailure::Reject, envelope, freshness: None };
+        let policy =
+            Policy { mode: Mode::Required, on_failure: OnFailure::Reject, envelope, freshness: None };
         let tenant = TenantId::parse("cli").map_err(Failure::new)?;
         let nodes = match &self.node {
             Some(node) => vec![node.clone()],
@@ -130,7 +136,9 @@ fn collect(value: &serde_json::Value, found: &mut Vec<String>) {
         serde_json::Value::Object(members) => {
             for (name, member) in members {
                 match member {
-                    serde_json::Value::String(node) if name == "nodeId" || name == "sourceNode" => found.push(node.clone()),
+                    serde_json::Value::String(node) if name == "nodeId" || name == "sourceNode" => {
+                        found.push(node.clone())
+                    }
                     _ => collect(member, found),
                 }
             }
@@ -138,7 +146,9 @@ fn collect(value: &serde_json::Value, found: &mut Vec<String>) {
         serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
         // Envelopes carry messages as text.
         serde_json::Value::String(text) => {
-            if let Ok(inner @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) = serde_json::from_str(text) {
+            if let Ok(inner @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) =
+                serde_json::from_str(text)
+            {
                 collect(&inner, found);
             }
         }

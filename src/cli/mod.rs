@@ -111,10 +111,14 @@ pub fn main(args: Args) -> ExitCode {
 fn input(file: Option<&PathBuf>) -> Result<Vec<u8>, Failure> {
     use std::io::Read as _;
     match file.filter(|file| file.as_os_str() != "-") {
-        Some(file) => std::fs::read(file).map_err(|error| Failure::new(format!("{}: {error}", file.display()))),
+        Some(file) => {
+            std::fs::read(file).map_err(|error| Failure::new(format!("{}: {error}", file.display())))
+        }
         None => {
             let mut bytes = Vec::new();
-            std::io::stdin().read_to_end(&mut bytes).map_err(|error| Failure::caused("standard input", &error))?;
+            std::io::stdin()
+                .read_to_end(&mut bytes)
+                .map_err(|error| Failure::caused("standard input", &error))?;
             Ok(bytes)
         }
     }

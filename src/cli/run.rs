@@ -68,7 +68,8 @@ impl Run {
                 watched.watch_listener(address).await;
             }
         });
-        let result = server::serve(&config, &site).map_err(|error| Failure::caused("the edge cannot start", &error));
+        let result =
+            server::serve(&config, &site).map_err(|error| Failure::caused("the edge cannot start", &error));
         drop(runtime);
         result
     }
@@ -113,7 +114,8 @@ fn ended<E: std::fmt::Display>(what: &str, result: Result<(), E>) {
 }
 
 fn spawn_store(socket: &Path, store: Arc<Store>) -> Result<(), Failure> {
-    let socket = store::socket::bind(socket).map_err(|error| Failure::caused("the store's socket", &error))?;
+    let socket =
+        store::socket::bind(socket).map_err(|error| Failure::caused("the store's socket", &error))?;
     tokio::spawn(async move {
         let listener = store::Listener::Unix(socket);
         ended("embedded store", store::serve(listener, store, Trust::Edge, std::future::pending()).await);
@@ -132,12 +134,15 @@ fn spawn_hub(socket: &Path, fleet: Arc<Fleet>) -> Result<(), Failure> {
 }
 
 fn spawn_admin(config: &Config, site: &Arc<Site>, store: Option<Arc<Store>>) -> Result<(), Failure> {
-    let refused = |error| Failure::caused(&format!("the admin listener cannot bind {}", config.admin), &error);
+    let refused =
+        |error| Failure::caused(&format!("the admin listener cannot bind {}", config.admin), &error);
     let listener = std::net::TcpListener::bind(config.admin).map_err(refused)?;
     listener.set_nonblocking(true).map_err(refused)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(refused)?;
     let site = site.clone();
-    tokio::spawn(async move { ended("admin listener", admin::serve(listener, site, store.map(ready)).await) });
+    tokio::spawn(
+        async move { ended("admin listener", admin::serve(listener, site, store.map(ready)).await) },
+    );
     Ok(())
 }
 

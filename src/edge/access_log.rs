@@ -119,7 +119,9 @@ impl Shared {
             if reopen && let Sink::File(path, file) = &mut sink {
                 match append(path) {
                     Ok(fresh) => *file = fresh,
-                    Err(error) => tracing::error!(%error, path = %path.display(), "the access log could not be opened anew"),
+                    Err(error) => {
+                        tracing::error!(%error, path = %path.display(), "the access log could not be opened anew")
+                    }
                 }
             }
             if let Err(error) = sink.write(&out) {

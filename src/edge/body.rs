@@ -53,7 +53,11 @@ pub(super) async fn hold(
     }
 }
 
-async fn read(session: &mut Session, length: Option<usize>, most: usize) -> pingora::Result<Result<Bytes, Rejection>> {
+async fn read(
+    session: &mut Session,
+    length: Option<usize>,
+    most: usize,
+) -> pingora::Result<Result<Bytes, Rejection>> {
     if waits(&session.req_header().headers) {
         session.write_continue_response().await?;
     }

@@ -107,7 +107,8 @@ impl RequestId {
     }
 
     pub(super) fn field(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.text[..usize::from(self.len)]).unwrap_or_else(|_| HeaderValue::from_static(""))
+        HeaderValue::from_bytes(&self.text[..usize::from(self.len)])
+            .unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 }
 
@@ -119,7 +120,9 @@ mod tests {
     fn ids_are_made_or_taken_whole() {
         assert_eq!(RequestId::fresh().as_str().len(), 32);
         assert!(RequestId::fresh() != RequestId::fresh());
-        let taken = |text: &'static str| RequestId::taken(&HeaderValue::from_static(text)).map(|id| id.as_str().to_owned());
+        let taken = |text: &'static str| {
+            RequestId::taken(&HeaderValue::from_static(text)).map(|id| id.as_str().to_owned())
+        };
         assert_eq!(taken("abc-1234.x_Y"), Some("abc-1234.x_Y".to_owned()));
         for bad in ["short", "with space", "semi;colon"] {
             assert_eq!(taken(bad), None);

@@ -2,6 +2,7 @@
 //! bytes, slow heads are cut off, and refusals get an answer in JSON. A head that passed is handed to
 //! Pingora as the bytes that it reads first.
 
+use super::exchange::RequestId;
 use super::live::Site;
 use super::observe;
 use super::proxy::Proxy;
@@ -60,8 +61,9 @@ impl HttpServerApp for Front {
         match read(&mut stream, live.head, live.keepalive, live.head_timeout, shutdown).await {
             Reading::Closed => None,
             Reading::Refused(rejection) => {
-                observe::refused_head(&self.site, &live.unmatched, peer, &rejection, began);
-                refuse(stream, &rejection).await;
+                let id = RequestId::fresh();
+                observe::refused_head(&self.site, &live.unmatched, peer, &rejection, &id, began);
+                refuse(stream, &respond::raw(&rejection, &id)).await;
                 None
             }
             Reading::Whole(bytes) => {
@@ -116,10 +118,9 @@ async fn read(
 }
 
 /// Answers, then listens for a moment: a socket closed with unread bytes would reset the answer away.
-async fn refuse(mut stream: Stream, rejection: &Rejection) {
-    let answer = respond::raw(rejection);
+async fn refuse(mut stream: Stream, answer: &[u8]) {
     let _ = timeout(LINGER, async {
-        if stream.write_all(&answer).await.is_err() || stream.flush().await.is_err() {
+        if stream.write_all(answer).await.is_err() || stream.flush().await.is_err() {
             return;
         }
         let _ = stream.shutdown().await;

@@ -7,8 +7,17 @@ use super::live::Live;
 use crate::config::checked::Forwarded;
 use crate::identity::caller::{Carrier, X_API_KEY};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use pingora::http::RequestHeader;
+use pingora::http::ResponseHeader;
 use std::net::IpAddr;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_TENANT_ID: HeaderName = HeaderName::from_static("x-tenant-id");
+const X_CREDENTIAL_ID: HeaderName = HeaderName::from_static("x-credential-id");
+const X_NODE_ID: HeaderName = HeaderName::from_static("x-node-id");
+const X_VERIFIED_SOURCE: HeaderName = HeaderName::from_static("x-verified-source");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Fields that say who calls or for whom. Prefixes are in [`is_identity`].
 const IDENTITY: &[&str] = &[
@@ -62,13 +71,14 @@ impl Origin {
         }
     }
 
-    fn write(self, mut set: impl FnMut(&'static str, HeaderValue)) {
-        if let Some(client) = self.client.and_then(|ip| address(ip)) {
-            set("x-forwarded-for", client);
+    /// Sets the fields; a client's own were removed before.
+    pub(super) fn write(self, fields: &mut HeaderMap) {
+        if let Some(client) = self.client.and_then(address) {
+            fields.insert(X_FORWARDED_FOR, client);
         }
-        set("x-forwarded-proto", self.proto);
+        fields.insert(X_FORWARDED_PROTO, self.proto);
         if let Some(host) = self.host {
-            set("x-forwarded-host", host);
+            fields.insert(X_FORWARDED_HOST, host);
         }
     }
 }
@@ -84,52 +94,58 @@ fn address(ip: IpAddr) -> Option<HeaderValue> {
 }
 
 /// Takes out what a client may not say, and its credential unless the route hands it on.
-pub(super) fn cleanse(request: &mut RequestHeader, carrier: Option<Carrier>, keep_credential: bool) {
+pub(super) fn cleanse(fields: &mut HeaderMap, carrier: Option<Carrier>, keep_credential: bool) {
     // Almost no request has any: one look over the names costs less than a dozen removals.
     let mut found: Option<Vec<HeaderName>> = None;
-    for name in request.headers.keys() {
+    for name in fields.keys() {
         if is_identity(name.as_str()) {
             found.get_or_insert_default().push(name.clone());
         }
     }
     for name in found.into_iter().flatten() {
-        request.remove_header(&name);
+        fields.remove(name);
     }
     match carrier {
-        Some(Carrier::ApiKey) if !keep_credential => drop(request.remove_header(&X_API_KEY)),
-        Some(Carrier::Authorization) if !keep_credential => drop(request.remove_header(&header::AUTHORIZATION)),
+        Some(Carrier::ApiKey) if !keep_credential => drop(fields.remove(&X_API_KEY)),
+        Some(Carrier::Authorization) if !keep_credential => drop(fields.remove(header::AUTHORIZATION)),
         // Where the edge took no credential, the fields are the upstream's own business.
         Some(Carrier::ApiKey | Carrier::Authorization) | None => {}
     }
 }
 
-/// Says who calls.
-pub(super) fn identify(request: &mut RequestHeader, exchange: &Exchange) -> pingora::Result<()> {
-    request.insert_header("x-request-id", exchange.request_id.field())?;
+/// What passes between the edge and the services behind it, and is no client's business.
+const INTERNAL: &[&str] =
+    &["x-tenant-id", "x-node-id", "x-credential-id", "x-edge-auth", "x-openclaw-scopes"];
+
+/// Takes out of an answer what only the edge and its upstreams say to each other.
+pub(super) fn conceal(answer: &mut ResponseHeader) {
+    let told = |name: &HeaderName| name.as_str().starts_with('x') && INTERNAL.contains(&name.as_str());
+    if answer.headers.keys().any(told) {
+        for name in INTERNAL {
+            answer.remove_header(*name);
+        }
+    }
+}
+
+/// Says which request it is, and to services that may know it, who calls.
+pub(super) fn identify(fields: &mut HeaderMap, exchange: &Exchange, who: bool) {
+    fields.reserve(8);
+    fields.insert(X_REQUEST_ID, exchange.request_id.field());
+    if !who {
+        return;
+    }
     if let Some(tenant) = &exchange.trail.tenant {
-        request.insert_header("x-tenant-id", tenant.field.clone())?;
+        fields.insert(X_TENANT_ID, tenant.field.clone());
     }
     if let Some(credential) = &exchange.trail.credential {
-        request.insert_header("x-credential-id", credential.id_field.clone())?;
+        fields.insert(X_CREDENTIAL_ID, credential.id_field.clone());
         if let Some(node) = &credential.node_field {
-            request.insert_header("x-node-id", node.clone())?;
+            fields.insert(X_NODE_ID, node.clone());
         }
     }
     if exchange.verified.as_ref().is_some_and(|verified| verified.verified > 0) {
-        request.insert_header("x-verified-source", HeaderValue::from_static("mesh"))?;
+        fields.insert(X_VERIFIED_SOURCE, HeaderValue::from_static("mesh"));
     }
-    Ok(())
-}
-
-/// Says for whom, to an ordinary upstream.
-pub(super) fn forward(request: &mut RequestHeader, origin: Origin) -> pingora::Result<()> {
-    let mut result = Ok(());
-    origin.write(|name, value| {
-        if let Err(error) = request.insert_header(name, value) {
-            result = Err(error);
-        }
-    });
-    result
 }
 
 /// What a gateway is told of the client: nothing, or one rebuilt chain without a loopback address (a
@@ -142,7 +158,12 @@ pub(super) fn forwarded_to_gateway(policy: Forwarded, client: Option<IpAddr>) ->
 }
 
 /// A client's fields for the handshake with a gateway.
-pub(super) fn for_gateway(exchange: &Exchange, fields: &HeaderMap, carrier: Option<Carrier>, tell: Option<Origin>) -> HeaderMap {
+pub(super) fn for_gateway(
+    exchange: &Exchange,
+    fields: &HeaderMap,
+    carrier: Option<Carrier>,
+    tell: Option<Origin>,
+) -> HeaderMap {
     let mut out = HeaderMap::with_capacity(fields.len());
     for (name, value) in fields {
         let dropped = is_identity(name.as_str())
@@ -153,11 +174,9 @@ pub(super) fn for_gateway(exchange: &Exchange, fields: &HeaderMap, carrier: Opti
             out.append(name, value.clone());
         }
     }
-    out.insert(HeaderName::from_static("x-request-id"), exchange.request_id.field());
+    identify(&mut out, exchange, false);
     if let Some(origin) = tell {
-        origin.write(|name, value| {
-            out.insert(HeaderName::from_static(name), value);
-        });
+        origin.write(&mut out);
     }
     out
 }
@@ -190,7 +209,21 @@ mod tests {
 
     #[test]
     fn a_client_cannot_say_who_it_is() {
-        for name in ["x-tenant-id", "x-node-id", "x-forwarded-for", "x-forwarded-user", "forwarded", "x-real-ip", "x-verified-source", "x-openclaw-scopes", "tailscale-user-login", "x-edge-auth", "x-credential-id", "x_tenant_id", "x-forwarded_for"] {
+        for name in [
+            "x-tenant-id",
+            "x-node-id",
+            "x-forwarded-for",
+            "x-forwarded-user",
+            "forwarded",
+            "x-real-ip",
+            "x-verified-source",
+            "x-openclaw-scopes",
+            "tailscale-user-login",
+            "x-edge-auth",
+            "x-credential-id",
+            "x_tenant_id",
+            "x-forwarded_for",
+        ] {
             assert!(is_identity(name), "{name}");
         }
         for name in ["x-api-version", "accept", "x-mesh-id", "content-type", "cookie", "traceparent"] {

@@ -109,7 +109,11 @@ pub struct Site {
 impl Site {
     /// A site without a config yet.
     #[must_use]
-    pub fn new(limiter: Arc<Limiter>, metrics: Arc<Metrics>, log: &checked::AccessLogTarget) -> std::io::Result<Self> {
+    pub fn new(
+        limiter: Arc<Limiter>,
+        metrics: Arc<Metrics>,
+        log: &checked::AccessLogTarget,
+    ) -> std::io::Result<Self> {
         Ok(Self {
             access_log: AccessLog::open(log, metrics.access_log_dropped.clone())?,
             limiter,

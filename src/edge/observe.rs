@@ -2,7 +2,7 @@
 //!
 //! Nothing that a client sends becomes a metric's label, and neither queries nor credentials are told.
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, RequestId};
 use super::live::{Live, Site, unix_now};
 use crate::admission::Rejection;
 use crate::ids::Name;
@@ -173,7 +173,11 @@ fn line<'a>(
         credential: trail.credential.as_ref().map(|credential| credential.id.as_str()),
         status,
         refused: exchange.rejection.as_ref().map(|rejection| rejection.answer().code),
-        detail: exchange.rejection.as_ref().and_then(Rejection::detail).or_else(|| exchange.failure.map(failed)),
+        detail: exchange
+            .rejection
+            .as_ref()
+            .and_then(Rejection::detail)
+            .or_else(|| exchange.failure.map(failed)),
         limit: violated(live, exchange).next(),
         limits: remaining(live, exchange),
         signatures: exchange.verified.as_ref().map(|verified| Signatures {
@@ -213,6 +217,7 @@ pub(super) fn refused_head(
     series: &RouteSeries,
     peer: Option<IpAddr>,
     rejection: &Rejection,
+    id: &RequestId,
     began: Instant,
 ) {
     let answer = rejection.answer();
@@ -222,6 +227,7 @@ pub(super) fn refused_head(
     if site.access_log.is_on() {
         let line = Line {
             time: timestamp(unix_now()),
+            request_id: id.as_str(),
             client: peer,
             status: answer.status,
             refused: Some(answer.code),
@@ -245,7 +251,10 @@ fn tell(site: &Site, line: &Line<'_>) {
 
 fn timestamp(unix: Duration) -> jiff::Timestamp {
     // Milliseconds are what a person can use; the year 9999 is far.
-    i64::try_from(unix.as_millis()).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).unwrap_or_default()
+    i64::try_from(unix.as_millis())
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .unwrap_or_default()
 }
 
 /// Milliseconds with three places.

@@ -13,7 +13,7 @@ use crate::config::checked::Target;
 use crate::signatures::{self, Context, Forward, Scratch};
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
+use http::{Method, header, request};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -76,7 +76,8 @@ impl Proxy {
         exchange.pool = Some(pool(live, &admitted).clone());
         exchange.admitted = Some(admitted);
         if live.policy.routes[route].verify.is_some() {
-            return self.verify(live, session, exchange, route).await;
+            // Boxed, as below: what few requests need must not make the future of all requests large.
+            return Box::pin(self.verify(live, session, exchange, route)).await;
         }
         let declared = body::declared(&session.req_header().headers);
         if declared.is_some_and(|length| length > live.policy.routes[route].body_max) {
@@ -151,7 +152,7 @@ impl ProxyHttp for Proxy {
         let refused = match self.gates(live, session, exchange).await? {
             Err(rejection) => Some(rejection),
             Ok(()) if !session.is_upgrade_req() => return Ok(false),
-            Ok(()) => match tunnel::serve(&self.site, live, session, exchange).await? {
+            Ok(()) => match Box::pin(tunnel::serve(&self.site, live, session, exchange)).await? {
                 tunnel::Outcome::Relayed => None,
                 tunnel::Outcome::NotForUs => return Ok(false),
                 tunnel::Outcome::Refused(rejection) => Some(rejection),
@@ -160,13 +161,17 @@ impl ProxyHttp for Proxy {
         if let Some(rejection) = refused {
             respond::refuse(session, exchange, rejection).await?;
             if !session.is_body_done() {
-                body::linger(session).await;
+                Box::pin(body::linger(session)).await;
             }
         }
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _: &mut Session, exchange: &mut Exchange) -> pingora::Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        _: &mut Session,
+        exchange: &mut Exchange,
+    ) -> pingora::Result<Box<HttpPeer>> {
         exchange.tries += 1;
         exchange.dialled = Some(Instant::now());
         match exchange.pool.as_ref().ok_or_else(unconfigured)?.pick() {
@@ -198,33 +203,31 @@ impl ProxyHttp for Proxy {
         let live = whole.as_ref().as_ref().ok_or_else(unconfigured)?;
         let Some(admitted) = &exchange.admitted else { return Err(unconfigured()) };
         let route = &live.policy.routes[admitted.route];
+        let gateway = admitted.gateway.map(|index| &live.policy.gateways[index]);
         let client = exchange.trail.client;
-        let origin = Origin::of(live, peer_of(session), client, &session.req_header().headers);
-        headers::cleanse(request, admitted.carrier, route.forward_credential);
-        match admitted.gateway {
-            Some(gateway) => {
-                request.insert_header("x-request-id", exchange.request_id.field())?;
-                if headers::forwarded_to_gateway(live.policy.gateways[gateway].forwarded, client) {
-                    headers::forward(request, origin)?;
-                }
-            }
-            None => {
-                headers::identify(request, exchange)?;
-                headers::forward(request, origin)?;
-            }
+        let tell = gateway.is_none_or(|gateway| headers::forwarded_to_gateway(gateway.forwarded, client));
+        let origin = tell.then(|| Origin::of(live, peer_of(session), client, &session.req_header().headers));
+        // As plain parts, since Pingora's own keep a second map for the case of names. What goes on has
+        // them in lower case, which every server reads alike (RFC 9110 section 5.1).
+        let empty = RequestHeader::build_no_case(Method::GET, b"/", Some(0))?;
+        let mut parts = request::Parts::from(std::mem::replace(request, empty));
+        headers::cleanse(&mut parts.headers, admitted.carrier, route.forward_credential);
+        headers::identify(&mut parts.headers, exchange, gateway.is_none());
+        if let Some(origin) = origin {
+            origin.write(&mut parts.headers);
         }
         if let Some(pool) = &exchange.pool {
-            for (name, value) in &pool.fields {
-                request.insert_header(name, value.expose())?;
-            }
-        }
-        if let Some(path) = tunnel::path(route, admitted.gateway.map(|index| &live.policy.gateways[index]), &request.uri) {
-            request.set_raw_path(path.as_bytes())?;
+            pool.mark(&mut parts.headers);
         }
         if let Some(body) = &exchange.body {
-            request.remove_header(&header::TRANSFER_ENCODING);
-            request.remove_header(&header::EXPECT);
-            request.insert_header(header::CONTENT_LENGTH, http::HeaderValue::from(body.len()))?;
+            parts.headers.remove(header::TRANSFER_ENCODING);
+            parts.headers.remove(header::EXPECT);
+            parts.headers.insert(header::CONTENT_LENGTH, http::HeaderValue::from(body.len()));
+        }
+        let path = tunnel::path(route, gateway, &parts.uri);
+        *request = RequestHeader::from(parts);
+        if let Some(path) = path {
+            request.set_raw_path(path.as_bytes())?;
         }
         Ok(())
     }
@@ -248,7 +251,9 @@ impl ProxyHttp for Proxy {
             *piece = None;
         }
         let whole = exchange.live.clone();
-        let Some((live, admitted)) = whole.as_ref().as_ref().zip(exchange.admitted.as_ref()) else { return Ok(()) };
+        let Some((live, admitted)) = whole.as_ref().as_ref().zip(exchange.admitted.as_ref()) else {
+            return Ok(());
+        };
         let most = live.policy.routes[admitted.route].body_max;
         body::count(exchange, most, piece.as_ref()).map_err(|rejection| carry(exchange, rejection))
     }
@@ -279,6 +284,7 @@ impl ProxyHttp for Proxy {
         if answer.status.is_informational() {
             return Ok(());
         }
+        headers::conceal(answer);
         answer.insert_header("x-request-id", exchange.request_id.field())?;
         if let Some(dropped) = exchange.verified.as_ref().map(|verified| verified.dropped.total())
             && dropped > 0
@@ -295,9 +301,16 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        exchange: &mut Exchange,
+    ) -> FailToProxy {
         let rejection = exchange.rejection.take().or_else(|| failure(error));
-        let free = session.response_written().is_none_or(|head| head.status.is_informational() && head.status != 101);
+        let free = session
+            .response_written()
+            .is_none_or(|head| head.status.is_informational() && head.status != 101);
         let Some(rejection) = rejection else {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
@@ -326,8 +339,8 @@ impl ProxyHttp for Proxy {
 /// What a failure on the way means for the client; nothing when the client itself is gone.
 fn failure(error: &Error) -> Option<Rejection> {
     use ErrorType::{
-        ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout, TLSHandshakeTimedout,
-        WriteError, WriteTimedout,
+        ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout,
+        TLSHandshakeTimedout, WriteError, WriteTimedout,
     };
     match (error.esource(), error.etype()) {
         (ErrorSource::Upstream, ReadTimedout | WriteTimedout) => Some(Rejection::UpstreamTimeout),
@@ -347,10 +360,17 @@ fn failure(error: &Error) -> Option<Rejection> {
 
 fn is_connect(kind: &ErrorType) -> bool {
     use ErrorType::{
-        BindError, ConnectError, ConnectNoRoute, ConnectProxyFailure, ConnectRefused, SocketError, TLSHandshakeFailure,
+        BindError, ConnectError, ConnectNoRoute, ConnectProxyFailure, ConnectRefused, SocketError,
+        TLSHandshakeFailure,
     };
     matches!(
         kind,
-        BindError | ConnectError | ConnectNoRoute | ConnectProxyFailure | ConnectRefused | SocketError | TLSHandshakeFailure
+        BindError
+            | ConnectError
+            | ConnectNoRoute
+            | ConnectProxyFailure
+            | ConnectRefused
+            | SocketError
+            | TLSHandshakeFailure
     )
 }

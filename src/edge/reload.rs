@@ -4,9 +4,10 @@
 //! and shows in the metrics. Requests in flight keep the config that they began with.
 
 use super::live::{Inner, Live, Site, unix_now};
+use crate::admission::policy::PolicyError;
 use crate::config::checked::Config;
 use crate::config::{self, Effects, Problems};
-use crate::admission::policy::PolicyError;
+use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -89,19 +90,19 @@ impl Reloader {
                 None
             }
         };
-        let mut in_force = config;
-        let mut seen = stamps(&in_force.files);
+        let mut in_force = InForce { contents: contents(&config.files), config };
+        let mut seen = stamps(&in_force.config.files);
         let mut look = tokio::time::interval(LOOK);
         let mut names = tokio::time::interval(NAMES);
         loop {
             tokio::select! {
                 () = hung_up(&mut hangup) => {
                     self.site.access_log.reopen();
-                    seen = stamps(&in_force.files);
+                    seen = stamps(&in_force.config.files);
                     self.reload(&mut in_force).await;
                 }
                 _ = look.tick() => {
-                    let now = stamps(&in_force.files);
+                    let now = stamps(&in_force.config.files);
                     if now != seen {
                         seen = now;
                         self.reload(&mut in_force).await;
@@ -113,19 +114,16 @@ impl Reloader {
         }
     }
 
-    async fn reload(&self, in_force: &mut Arc<Config>) {
-        let source = self.source.clone();
-        let loaded = tokio::task::spawn_blocking(move || source.load(Effects::Create)).await;
-        let result = match loaded {
-            Ok(Ok(loaded)) => self.swap(in_force, loaded.config).await,
-            Ok(Err(problems)) => Err(problems.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
+    async fn reload(&self, in_force: &mut InForce) {
         let reloads = &self.site.metrics.reloads;
-        match result {
-            Ok(()) => {
+        match self.swap(in_force).await {
+            Ok(Change::Applied) => {
                 reloads.with_label_values(&["applied"]).inc();
-                tracing::info!(fingerprint = %in_force.fingerprint, "config reloaded");
+                tracing::info!(fingerprint = %in_force.config.fingerprint, "config reloaded");
+            }
+            Ok(Change::Unchanged) => {
+                reloads.with_label_values(&["unchanged"]).inc();
+                tracing::info!(fingerprint = %in_force.config.fingerprint, "config unchanged");
             }
             Err(why) => {
                 reloads.with_label_values(&["refused"]).inc();
@@ -135,11 +133,20 @@ impl Reloader {
         }
     }
 
-    async fn swap(&self, in_force: &mut Arc<Config>, new: Config) -> Result<(), String> {
+    async fn swap(&self, in_force: &mut InForce) -> Result<Change, String> {
+        let (source, files) = (self.source.clone(), in_force.config.files.clone());
+        let read = move || (contents(&files), source.load(Effects::Create));
+        let (before, loaded) = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?;
+        let new = loaded.map_err(|problems| problems.to_string())?.config;
+        if before == in_force.contents && new.fingerprint == in_force.config.fingerprint {
+            // Perhaps a mistake was taken back.
+            self.site.metrics.config_stale.set(0);
+            return Ok(Change::Unchanged);
+        }
         self.apply(&new).await.map_err(|error| error.to_string())?;
-        needs_restart(in_force, &new);
-        *in_force = Arc::new(new);
-        Ok(())
+        needs_restart(&in_force.config, &new);
+        *in_force = InForce { contents: contents(&new.files), config: Arc::new(new) };
+        Ok(Change::Applied)
     }
 
     async fn refresh_names(&self) {
@@ -148,6 +155,22 @@ impl Reloader {
             pool.refresh().await;
         }
     }
+}
+
+/// The config in force, and what stood in the files that it was read from.
+struct InForce {
+    config: Arc<Config>,
+    contents: Vec<[u8; 32]>,
+}
+
+enum Change {
+    Applied,
+    Unchanged,
+}
+
+/// Hashes of what stands in the files: they hold secrets, which are not kept a second time.
+fn contents(files: &[PathBuf]) -> Vec<[u8; 32]> {
+    files.iter().map(|file| Sha256::digest(std::fs::read(file).unwrap_or_default()).into()).collect()
 }
 
 async fn hung_up(signal: &mut Option<Signal>) {

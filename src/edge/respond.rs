@@ -1,7 +1,7 @@
 //! Turns a refusal into an answer: JSON that names a stable code, and for limits a problem (RFC 9457) with
 //! the fields that say when to come back.
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, RequestId};
 use super::live::Live;
 use crate::admission::Rejection;
 use crate::limits::{Decision, RuleSet, headers as limits};
@@ -38,9 +38,10 @@ pub(super) async fn refuse(
 /// Fields that a refusal brings along.
 fn fields(rejection: &Rejection, head: &mut ResponseHeader) -> pingora::Result<()> {
     match rejection {
-        Rejection::Caller(_) => {
-            head.insert_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"openclaw-edge\""))
-        }
+        Rejection::Caller(_) => head.insert_header(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"openclaw-edge\""),
+        ),
         Rejection::Method { allow } => head.insert_header(header::ALLOW, allow.as_str()),
         Rejection::Busy | Rejection::TooManySockets | Rejection::NoAddress => {
             head.insert_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
@@ -62,7 +63,10 @@ fn body(rejection: &Rejection, exchange: &Exchange, head: &mut ResponseHeader) -
     head.insert_header(header::CONTENT_TYPE, JSON)?;
     let about = match (rejection, exchange.pool.as_ref().map(|pool| pool.name.as_str())) {
         (
-            Rejection::Unreachable | Rejection::BadUpstream | Rejection::UpstreamTimeout | Rejection::NoAddress,
+            Rejection::Unreachable
+            | Rejection::BadUpstream
+            | Rejection::UpstreamTimeout
+            | Rejection::NoAddress,
             Some(name),
         ) => format!(",\"upstream\":\"{name}\""),
         _ => String::new(),
@@ -79,7 +83,11 @@ fn limited(live: &Live, exchange: &Exchange, head: &mut ResponseHeader) -> pingo
     head.insert_header(header::CONTENT_TYPE, PROBLEM)?;
     let mut text = String::with_capacity(384);
     let problem = limits::QUOTA_EXCEEDED;
-    let _ = write!(text, "{{\"type\":\"{}\",\"title\":\"{}\",\"status\":429,\"violated-policies\":[", problem.type_uri, problem.title);
+    let _ = write!(
+        text,
+        "{{\"type\":\"{}\",\"title\":\"{}\",\"status\":429,\"violated-policies\":[",
+        problem.type_uri, problem.title
+    );
     if let Some((rules, decision)) = exchange.trail.limits(&live.policy) {
         limit_fields(rules, decision, head)?;
         for (place, name) in decision.violated_policies(rules).enumerate() {
@@ -88,12 +96,19 @@ fn limited(live: &Live, exchange: &Exchange, head: &mut ResponseHeader) -> pingo
         }
     }
     let id = exchange.request_id.as_str();
-    let _ = writeln!(text, "],\"error\":\"Too many requests\",\"code\":\"limit_exceeded\",\"request_id\":\"{id}\"}}");
+    let _ = writeln!(
+        text,
+        "],\"error\":\"Too many requests\",\"code\":\"limit_exceeded\",\"request_id\":\"{id}\"}}"
+    );
     Ok(Bytes::from(text))
 }
 
 /// Says where the limits stand, beside what an upstream says of its own.
-pub(super) fn limit_fields(rules: &RuleSet, decision: &Decision, head: &mut ResponseHeader) -> pingora::Result<()> {
+pub(super) fn limit_fields(
+    rules: &RuleSet,
+    decision: &Decision,
+    head: &mut ResponseHeader,
+) -> pingora::Result<()> {
     if rules.is_empty() {
         return Ok(());
     }
@@ -110,13 +125,15 @@ pub(super) fn limit_fields(rules: &RuleSet, decision: &Decision, head: &mut Resp
 }
 
 /// The whole answer to a head that was refused before there was a session; the connection closes after it.
-pub(super) fn raw(rejection: &Rejection) -> Vec<u8> {
+pub(super) fn raw(rejection: &Rejection, id: &RequestId) -> Vec<u8> {
     let answer = rejection.answer();
     let reason = http::StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
-    let body = format!("{{\"error\":\"{}\",\"code\":\"{}\"}}\n", answer.error, answer.code);
+    let id = id.as_str();
+    let body =
+        format!("{{\"error\":\"{}\",\"code\":\"{}\",\"request_id\":\"{id}\"}}\n", answer.error, answer.code);
     format!(
         "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
-         connection: close\r\n\r\n{body}",
+         x-request-id: {id}\r\nconnection: close\r\n\r\n{body}",
         answer.status,
         reason.unwrap_or("Refused"),
         body.len(),

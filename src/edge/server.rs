@@ -48,7 +48,8 @@ pub fn serve(config: &Config, site: &Arc<Site>) -> Result<(), StartError> {
     for address in &config.listen {
         front.add_tcp(&address.to_string());
     }
-    server.add_service(background_service("drain", Drain { site: site.clone(), longest: config.server.drain }));
+    server
+        .add_service(background_service("drain", Drain { site: site.clone(), longest: config.server.drain }));
     server.add_service(front);
     server.run(RunArgs::default());
     site.access_log.flush();

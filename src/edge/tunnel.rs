@@ -161,13 +161,15 @@ async fn dial(
     let connect = async {
         let stream = TcpStream::connect(address).await.map_err(|_| Rejection::Unreachable)?;
         stream.set_nodelay(true).map_err(|_| Rejection::Unreachable)?;
-        tokio_tungstenite::client_async_tls_with_config(request, stream, Some(frames()), None).await.map_err(|error| {
-            tracing::debug!(gateway = %entry.id, %error, "the gateway refused a WebSocket");
-            match error {
-                tungstenite::Error::Io(_) | tungstenite::Error::Tls(_) => Rejection::Unreachable,
-                _ => Rejection::BadUpstream,
-            }
-        })
+        tokio_tungstenite::client_async_tls_with_config(request, stream, Some(frames()), None).await.map_err(
+            |error| {
+                tracing::debug!(gateway = %entry.id, %error, "the gateway refused a WebSocket");
+                match error {
+                    tungstenite::Error::Io(_) | tungstenite::Error::Tls(_) => Rejection::Unreachable,
+                    _ => Rejection::BadUpstream,
+                }
+            },
+        )
     };
     match tokio::time::timeout(DIAL, connect).await {
         Ok(Ok((socket, answer))) => {
@@ -190,7 +192,8 @@ fn handshake(entry: &GatewayEntry, target: &str, mut fields: HeaderMap) -> Optio
     fields.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     let key = tungstenite::handshake::client::generate_key();
     fields.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(&key).ok()?);
-    let mut request = http::Request::builder().uri(format!("{scheme}://{authority}{target}")).body(()).ok()?;
+    let mut request =
+        http::Request::builder().uri(format!("{scheme}://{authority}{target}")).body(()).ok()?;
     *request.headers_mut() = fields;
     Some(request)
 }
@@ -277,7 +280,8 @@ async fn relay(site: &Site, client: Client, gateway: Gateway) -> SocketEnd {
     let (to_gateway, from_gateway) = gateway.split();
     let bytes = |direction| site.metrics.websocket_bytes.with_label_values(&[direction]);
     let up = Lane { from: from_client, to: to_gateway, bytes: bytes("in"), draining: None };
-    let down = Lane { from: from_gateway, to: to_client, bytes: bytes("out"), draining: Some(site.draining()) };
+    let down =
+        Lane { from: from_gateway, to: to_client, bytes: bytes("out"), draining: Some(site.draining()) };
     let (mut up_flow, mut down_flow) = (Flow::default(), Flow::default());
     {
         let (up, down) = (up.run(&mut up_flow), down.run(&mut down_flow));
@@ -344,10 +348,12 @@ where
                     heard = Instant::now();
                     continue;
                 }
-                Event::Ping if heard.elapsed() < SILENCE => match self.send(Message::Ping(Bytes::new())).await {
-                    Ok(()) => continue,
-                    Err(()) => return,
-                },
+                Event::Ping if heard.elapsed() < SILENCE => {
+                    match self.send(Message::Ping(Bytes::new())).await {
+                        Ok(()) => continue,
+                        Err(()) => return,
+                    }
+                }
                 Event::Ping => closing(CloseCode::Away, "no sign of life from the other side"),
                 Event::Drain => {
                     self.draining = None;

@@ -6,6 +6,7 @@ use crate::config::checked::{self, UpstreamTarget};
 use crate::metrics::Metrics;
 use crate::secret::Secret;
 use arc_swap::ArcSwap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use prometheus::Histogram;
@@ -19,7 +20,7 @@ const LOOKUP: Duration = Duration::from_secs(3);
 
 /// One service behind the edge.
 #[derive(Debug)]
-pub struct Pool {
+pub(super) struct Pool {
     /// Its name in answers, logs and metrics.
     pub name: String,
     /// `host:port` texts; empty for services inside this process.
@@ -31,8 +32,7 @@ pub struct Pool {
     next: AtomicUsize,
     /// Time to the head of its answers.
     pub(super) seconds: Histogram,
-    /// Fields set on every request to it.
-    pub(super) fields: Vec<(http::HeaderName, Secret)>,
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ impl Pool {
             UpstreamTarget::Embedded(_) => Self::inside(name, store, metrics),
             UpstreamTarget::Servers(servers) => {
                 let mut pool = Self::new(name, servers.clone(), None, timeouts, metrics);
-                pool.fields.clone_from(&upstream.headers);
+                pool.fields = upstream.headers.iter().filter_map(secret_field).collect();
                 pool.refresh().await;
                 pool
             }
@@ -76,7 +76,8 @@ impl Pool {
         let url = &gateway.url;
         let timeouts = Timeouts { read: Duration::from_secs(600), ..USUAL };
         let tls = url.tls.then(|| url.host.clone());
-        let pool = Self::new(gateway.id.as_str(), vec![authority(&url.host, url.port)], tls, timeouts, metrics);
+        let pool =
+            Self::new(gateway.id.as_str(), vec![authority(&url.host, url.port)], tls, timeouts, metrics);
         pool.refresh().await;
         pool
     }
@@ -86,13 +87,21 @@ impl Pool {
         let pool = Self::new(name, Vec::new(), None, USUAL, metrics);
         match socket.to_str().map(|path| HttpPeer::new_uds(path, false, String::new())) {
             Some(Ok(peer)) => pool.peers.store(vec![pool.equip(peer)].into()),
-            Some(Err(error)) => tracing::error!(%error, socket = %socket.display(), "the socket's path cannot be used"),
+            Some(Err(error)) => {
+                tracing::error!(%error, socket = %socket.display(), "the socket's path cannot be used")
+            }
             None => tracing::error!(socket = %socket.display(), "the socket's path is not UTF-8"),
         }
         pool
     }
 
-    fn new(name: &str, servers: Vec<String>, tls: Option<String>, timeouts: Timeouts, metrics: &Metrics) -> Self {
+    fn new(
+        name: &str,
+        servers: Vec<String>,
+        tls: Option<String>,
+        timeouts: Timeouts,
+        metrics: &Metrics,
+    ) -> Self {
         Self {
             names: servers.iter().any(|server| server.parse::<SocketAddr>().is_err()),
             name: name.to_owned(),
@@ -103,6 +112,13 @@ impl Pool {
             next: AtomicUsize::new(0),
             seconds: metrics.upstream(name),
             fields: Vec::new(),
+        }
+    }
+
+    /// Sets the fields that the operator wants on every request to it.
+    pub(super) fn mark(&self, fields: &mut HeaderMap) {
+        for (name, value) in &self.fields {
+            fields.insert(name.clone(), value.clone());
         }
     }
 
@@ -122,7 +138,9 @@ impl Pool {
             let found = tokio::time::timeout(LOOKUP, tokio::net::lookup_host(server.as_str())).await;
             match found {
                 Ok(Ok(addresses)) => peers.extend(addresses.map(|address| self.peer(address))),
-                Ok(Err(error)) => tracing::warn!(upstream = %self.name, %server, %error, "name look-up failed"),
+                Ok(Err(error)) => {
+                    tracing::warn!(upstream = %self.name, %server, %error, "name look-up failed")
+                }
                 Err(_) => tracing::warn!(upstream = %self.name, %server, "name look-up took too long"),
             }
         }
@@ -171,4 +189,11 @@ impl Pool {
 /// `host:port`, with brackets where the host is an IPv6 address.
 pub(super) fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// A secret as a field that does not print itself; the config's check saw that it is printable.
+fn secret_field((name, secret): &(HeaderName, Secret)) -> Option<(HeaderName, HeaderValue)> {
+    let mut value = HeaderValue::from_bytes(secret.expose()).ok()?;
+    value.set_sensitive(true);
+    Some((name.clone(), value))
 }

@@ -128,7 +128,9 @@ impl KeyRing {
         let found = self.by_hash.get_key_value(&hash.unwrap_or_default());
         let held = found.map_or(&[0xff; 32], |(held, _)| held);
         let same = bool::from(held.ct_eq(&hash.unwrap_or_default()));
-        let (Some((_, credential)), true, Some(_)) = (found, same, hash) else { return Err(CallerFault::Unknown) };
+        let (Some((_, credential)), true, Some(_)) = (found, same, hash) else {
+            return Err(CallerFault::Unknown);
+        };
         if credential.expires.is_some_and(|end| now >= end) {
             return Err(CallerFault::Expired);
         }
@@ -246,7 +248,10 @@ mod tests {
         ] {
             assert_eq!(check(&[(name, value)], 0), Err(CallerFault::Unknown), "{value}");
         }
-        assert_eq!(check(&[("x-api-key", "the-key"), ("x-api-key", "the-key")], 0), Err(CallerFault::Unknown));
+        assert_eq!(
+            check(&[("x-api-key", "the-key"), ("x-api-key", "the-key")], 0),
+            Err(CallerFault::Unknown)
+        );
         assert_eq!(check(&[("x-api-key", &"k".repeat(600))], 0), Err(CallerFault::Unknown));
     }
 

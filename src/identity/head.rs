@@ -85,7 +85,11 @@ pub enum HeadFault {
 pub fn examine(bytes: &[u8], bounds: Bounds) -> Result<Progress, HeadFault> {
     let seen = &bytes[..bytes.len().min(bounds.max_bytes)];
     let Some(end) = find_end(seen) else {
-        return if bytes.len() >= bounds.max_bytes { Err(HeadFault::TooLarge) } else { Ok(Progress::Partial) };
+        return if bytes.len() >= bounds.max_bytes {
+            Err(HeadFault::TooLarge)
+        } else {
+            Ok(Progress::Partial)
+        };
     };
     let head = &bytes[..end];
     let mut lines = Lines { rest: head };
@@ -148,7 +152,8 @@ enum Version {
 
 fn request_line(line: &[u8]) -> Result<Version, HeadFault> {
     let mut words = line.split(|&b| b == b' ');
-    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
     else {
         return Err(HeadFault::RequestLine);
     };
@@ -158,7 +163,8 @@ fn request_line(line: &[u8]) -> Result<Version, HeadFault> {
     if method == b"CONNECT" || method == b"TRACE" {
         return Err(HeadFault::Method);
     }
-    let visible = |b: &u8| (0x21..0x7f).contains(b) && *b != b'#';
+    // RFC 3986 allows fewer; these are what browsers and tools send all the same, and no parser trips over.
+    let visible = |b: &u8| (0x21..0x7f).contains(b) && !matches!(b, b'#' | b'<' | b'>' | b'`');
     if target.first() != Some(&b'/') || !target.iter().all(visible) {
         return Err(HeadFault::Target);
     }
@@ -206,7 +212,8 @@ impl Framing {
     }
 
     fn host(&mut self, value: &[u8]) -> Result<(), HeadFault> {
-        let allowed = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+        let allowed =
+            |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
         if self.host || value.is_empty() || !value.iter().all(allowed) {
             return Err(HeadFault::Host);
         }
@@ -262,7 +269,20 @@ fn is_token(byte: u8) -> bool {
             table[b] = c.is_ascii_alphanumeric()
                 || matches!(
                     c,
-                    b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+                    b'!' | b'#'
+                        | b'$'
+                        | b'%'
+                        | b'&'
+                        | b'\''
+                        | b'*'
+                        | b'+'
+                        | b'-'
+                        | b'.'
+                        | b'^'
+                        | b'_'
+                        | b'`'
+                        | b'|'
+                        | b'~'
                 );
             b += 1;
         }
@@ -351,6 +371,19 @@ mod tests {
             examine(b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", BOUNDS),
             Err(HeadFault::TransferEncoding)
         );
+    }
+
+    #[test]
+    fn a_target_that_is_taken_is_one_for_the_servers_parser_too() {
+        for byte in 0x21..0x7f_u8 {
+            for target in [format!("/a{}b", byte as char), format!("/a?{}", byte as char)] {
+                let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+                if examine(head.as_bytes(), BOUNDS).is_ok() {
+                    let parsed: http::uri::PathAndQuery = target.parse().unwrap();
+                    assert_eq!(parsed.as_str(), target);
+                }
+            }
+        }
     }
 
     #[test]

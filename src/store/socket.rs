@@ -119,7 +119,9 @@ fn beside(path: &Path) -> PathBuf {
 
 /// Whether the folder is its owner's alone.
 fn prepare_folder(path: &Path) -> Result<bool, SocketError> {
-    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(false) };
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(false);
+    };
     let failed = |source| SocketError::Io { path: path.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     let mode = std::fs::metadata(folder).map_err(failed)?.permissions().mode();

@@ -27,7 +27,10 @@ fn both_paths_lead_to_it_with_any_method_and_query() {
         acme.get(&format!("{prefix}/army/orders?status=open&x=%2F")).expect(200);
         assert_eq!(army.only().target, "/army/orders?status=open&x=%2F");
         let order = r#"{"addressee":"all","payload":{},"priority":1}"#;
-        assert_eq!(acme.post(&format!("{prefix}/army/orders"), order).expect(202).json(), json!({"orderId": "o-1"}));
+        assert_eq!(
+            acme.post(&format!("{prefix}/army/orders"), order).expect(202).json(),
+            json!({"orderId": "o-1"})
+        );
         assert_eq!(army.only().body, order.as_bytes());
         acme.send(&Request::new("DELETE", &format!("{prefix}/army/orders/o-1"))).expect(404);
         assert_eq!(army.only().method, "DELETE");

@@ -18,7 +18,8 @@ fn site(bridge: &Double) -> Site {
         .route("name: bridge, path: /bridge, scopes: [mesh:ingest], body: { max: 64KiB }, upstream: bridge")
 }
 
-const MEMORY: &str = r#"{"type":"memory","scope":"mesh","key":"k","value":{"b":1,"a":2},"nodeId":"ceo","ts":1}"#;
+const MEMORY: &str =
+    r#"{"type":"memory","scope":"mesh","key":"k","value":{"b":1,"a":2},"nodeId":"ceo","ts":1}"#;
 const SKILL: &str = r#"{"type":"skill","name":"triage","sourceNode":"ceo","content":"first"}"#;
 const ASKED: &str = r#"{"type":"mesh_request","requestId":"r-1","kind":"memory","nodeId":"ceo","key":"k"}"#;
 

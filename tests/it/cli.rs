@@ -37,10 +37,11 @@ fn check(text: &str) -> Output {
 
 fn good() -> String {
     let address = free_address();
-    Site::new()
-        .upstream("all", address)
-        .route("name: all, path: /**, upstream: all")
-        .text(address, free_address(), "/nowhere")
+    Site::new().upstream("all", address).route("name: all, path: /**, upstream: all").text(
+        address,
+        free_address(),
+        "/nowhere",
+    )
 }
 
 #[test]
@@ -91,7 +92,9 @@ fn a_secret_in_the_file_is_refused_and_not_repeated() {
 
 #[test]
 fn an_unknown_flag_or_command_fails_with_usage() {
-    for args in [&["--no-such-flag"][..], &["no-such-command"], &["check", "--no-such-flag"], &["run", "--colour"]] {
+    for args in
+        [&["--no-such-flag"][..], &["no-such-command"], &["check", "--no-such-flag"], &["run", "--colour"]]
+    {
         let output = run_edge(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {}", said(&output));
         assert!(said(&output).contains("sage"), "{args:?}: {}", said(&output));
@@ -123,7 +126,9 @@ fn a_new_key_can_be_hashed_to_what_it_was_printed_with() {
     assert!(output.status.success(), "{}", said(&output));
     let text = said(&output);
     let word = |starts: &str| {
-        let found = text.split(|c: char| c.is_whitespace() || "\"',".contains(c)).find(|word| word.starts_with(starts));
+        let found = text
+            .split(|c: char| c.is_whitespace() || "\"',".contains(c))
+            .find(|word| word.starts_with(starts));
         found.unwrap_or_else(|| panic!("no {starts}…: {text}")).to_owned()
     };
     let (key, hash) = (word("oce_"), word("sha256:"));
@@ -153,14 +158,18 @@ fn a_signed_message_verifies_and_a_changed_one_does_not() {
     let at = |name: &str| folder.path().join(name).display().to_string();
     let keys = run_edge(&["keygen", "--out", &at("ceo")]);
     assert!(keys.status.success(), "{}", said(&keys));
-    let message = r#"{"type":"memory","scope":"mesh","key":"k","value":{"b":1.0,"a":2},"nodeId":"ceo","ts":1}"#;
+    let message =
+        r#"{"type":"memory","scope":"mesh","key":"k","value":{"b":1.0,"a":2},"nodeId":"ceo","ts":1}"#;
     let signed = run_with(&["sign", "--key", &at("ceo")], message);
     assert!(signed.status.success(), "{}", said(&signed));
     let signed = stdout(&signed);
     assert!(signed.contains("\"sig\""), "{signed}");
     let good = run_with(&["verify", "--public-key", &at("ceo.pub")], &signed);
     assert!(good.status.success(), "{}", said(&good));
-    let bad = run_with(&["verify", "--public-key", &at("ceo.pub")], &signed.replace("\"scope\":\"mesh\"", "\"scope\":\"node\""));
+    let bad = run_with(
+        &["verify", "--public-key", &at("ceo.pub")],
+        &signed.replace("\"scope\":\"mesh\"", "\"scope\":\"node\""),
+    );
     assert_eq!(bad.status.code(), Some(1), "{}", said(&bad));
 }
 

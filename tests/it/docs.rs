@@ -20,7 +20,10 @@ fn read(path: &str) -> String {
 fn documents() -> Vec<(PathBuf, String)> {
     let mut paths = vec![repository().join("README.md")];
     collect(&repository().join("docs"), "md", &mut paths);
-    paths.into_iter().map(|path| (path.clone(), std::fs::read_to_string(&path).expect("a document can be read"))).collect()
+    paths
+        .into_iter()
+        .map(|path| (path.clone(), std::fs::read_to_string(&path).expect("a document can be read")))
+        .collect()
 }
 
 fn collect(folder: &Path, extension: &str, into: &mut Vec<PathBuf>) {
@@ -59,7 +62,8 @@ fn commands(block: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for line in joined.lines() {
         for part in line.split(['|', ';', '&', '(', ')', '<', '>']) {
-            let words: Vec<String> = part.trim_start_matches('$').split_whitespace().map(str::to_owned).collect();
+            let words: Vec<String> =
+                part.trim_start_matches('$').split_whitespace().map(str::to_owned).collect();
             let name = words.first().map(|word| word.rsplit('/').next().unwrap_or_default().to_owned());
             if matches!(name.as_deref(), Some("openclaw-edge" | "mesh-store")) && words.len() > 1 {
                 found.push(words);
@@ -73,13 +77,21 @@ fn commands(block: &str) -> Vec<Vec<String>> {
 fn every_command_in_the_documents_exists_with_its_flags() {
     let mut count = 0;
     for (path, text) in documents() {
-        for words in blocks(&text, &["sh", "bash", "console", "shell"]).iter().flat_map(|block| commands(block)) {
+        for words in
+            blocks(&text, &["sh", "bash", "console", "shell"]).iter().flat_map(|block| commands(block))
+        {
             let name = if words[0].ends_with("mesh-store") { store_program() } else { edge_program() };
-            let is_word = |word: &&String| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
+            let is_word = |word: &&String| {
+                word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-')
+            };
             let mut args: Vec<&str> = words[1..].iter().take_while(is_word).map(String::as_str).collect();
             args.truncate(2);
             let help = loop {
-                let output = Command::new(&name).args(&args).arg("--help").output().expect("the program can be started");
+                let output = Command::new(&name)
+                    .args(&args)
+                    .arg("--help")
+                    .output()
+                    .expect("the program can be started");
                 if output.status.success() || args.len() < 2 {
                     assert!(output.status.success(), "{}: {words:?} is no command", path.display());
                     break String::from_utf8_lossy(&output.stdout).into_owned();
@@ -107,7 +119,11 @@ fn stand_in(name: &str) -> String {
 /// What stands behind each of these words, up to the end of a path or name.
 fn named<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
     let rests = text.match_indices(word).map(|(at, _)| &text[at + word.len()..]);
-    rests.map(|rest| rest[..rest.find(|c: char| c.is_whitespace() || ",}\"".contains(c)).unwrap_or(rest.len())].trim()).collect()
+    rests
+        .map(|rest| {
+            rest[..rest.find(|c: char| c.is_whitespace() || ",}\"".contains(c)).unwrap_or(rest.len())].trim()
+        })
+        .collect()
 }
 
 /// Checks a config in which files and variables that an operator would have are stood in for.
@@ -118,7 +134,10 @@ fn check(name: &str, text: &str) {
     let text = text.replace(" /etc/", &format!(" {place}/etc/")).replace(" /var/", &format!(" {place}/var/"));
     let mut command = Command::new(edge_program());
     for variable in named(&text, "env: ").into_iter().chain(named(&text, "${")) {
-        command.env(variable, if variable.contains("HOST") { "127.0.0.1".to_owned() } else { stand_in(variable) });
+        command.env(
+            variable,
+            if variable.contains("HOST") { "127.0.0.1".to_owned() } else { stand_in(variable) },
+        );
     }
     for file in named(&text, "file: ") {
         let is_public = file.contains(".pem") || file.contains(".pub");
@@ -127,8 +146,10 @@ fn check(name: &str, text: &str) {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a file has an owner");
     }
     let path = folder.write("edge.yaml", &text);
-    let output = command.args(["check", "--config"]).arg(&path).current_dir(&place).output().expect("it starts");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    let output =
+        command.args(["check", "--config"]).arg(&path).current_dir(&place).output().expect("it starts");
+    let said =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{name}: {said}\n{text}");
 }
 
@@ -138,7 +159,9 @@ fn every_whole_config_in_the_documents_passes_the_check() {
     check("conf/quickstart.yaml", &read("conf/quickstart.yaml"));
     for (path, text) in documents() {
         for block in blocks(&text, &["yaml", "yml"]) {
-            let whole = ["listen:", "tenants:", "routes:"].iter().all(|key| block.lines().any(|line| line.starts_with(key)));
+            let whole = ["listen:", "tenants:", "routes:"]
+                .iter()
+                .all(|key| block.lines().any(|line| line.starts_with(key)));
             if whole {
                 check(&path.display().to_string(), &block);
             }
@@ -150,7 +173,9 @@ fn every_whole_config_in_the_documents_passes_the_check() {
 fn every_refusal_is_in_the_api_document_with_its_status() {
     let text = read("docs/api.md");
     for (code, status) in REFUSALS {
-        let told = text.lines().any(|line| line.contains(&format!("`{code}`")) && line.contains(&status.to_string()));
+        let told = text
+            .lines()
+            .any(|line| line.contains(&format!("`{code}`")) && line.contains(&status.to_string()));
         assert!(told, "docs/api.md does not tell of {code} ({status})");
     }
 }
@@ -165,7 +190,8 @@ fn the_table_of_codes_is_that_of_the_sources() {
         let reason = *status == 401 && reasons.contains(&format!("=> \"{code}\""));
         assert!(refused || reason, "{code} ({status}) is not in the sources");
     }
-    let said = text.match_indices("say(").filter(|(at, _)| text[at + 4..].starts_with(|c: char| c.is_ascii_digit()));
+    let said =
+        text.match_indices("say(").filter(|(at, _)| text[at + 4..].starts_with(|c: char| c.is_ascii_digit()));
     for code in said.filter_map(|(at, _)| text[at..].split([')', ';']).next()?.split('"').nth(1)) {
         let listed = REFUSALS.iter().any(|(known, _)| *known == code);
         assert!(listed, "{code} is new: put it into the house's table");
@@ -181,7 +207,8 @@ fn the_metrics_and_their_document_name_the_same_series() {
     let text = read("docs/metrics.md");
     let metrics = edge.metrics();
     for name in metrics.names() {
-        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        let family =
+            ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
         assert!(text.contains(&format!("`{family}")), "docs/metrics.md does not tell of {family}");
     }
 }
@@ -206,14 +233,22 @@ fn the_alert_rules_are_valid() {
     let mut rules = Vec::new();
     collect(&repository().join("conf"), "yaml", &mut rules);
     collect(&repository().join("conf"), "yml", &mut rules);
-    rules.retain(|path| std::fs::read_to_string(path).is_ok_and(|text| text.starts_with("groups:") || text.contains("\ngroups:")));
+    rules.retain(|path| {
+        std::fs::read_to_string(path)
+            .is_ok_and(|text| text.starts_with("groups:") || text.contains("\ngroups:"))
+    });
     if rules.is_empty() {
         return;
     }
     let Some(promtool) = program("promtool") else { return };
     for path in rules {
-        let output = Command::new(&promtool).args(["check", "rules"]).arg(&path).output().expect("promtool can be started");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let output = Command::new(&promtool)
+            .args(["check", "rules"])
+            .arg(&path)
+            .output()
+            .expect("promtool can be started");
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {said}", path.display());
     }
 }
@@ -244,5 +279,8 @@ fn the_schema_in_the_sources_is_the_one_that_is_printed() {
     let printed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let Ok(kept) = std::fs::read_to_string(repository().join("conf/edge.schema.json")) else { return };
     let kept: serde_json::Value = serde_json::from_str(&kept).expect("JSON");
-    assert!(kept == printed, "conf/edge.schema.json is out of date: openclaw-edge schema >conf/edge.schema.json");
+    assert!(
+        kept == printed,
+        "conf/edge.schema.json is out of date: openclaw-edge schema >conf/edge.schema.json"
+    );
 }

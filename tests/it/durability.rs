@@ -29,7 +29,8 @@ fn kill_under_writes(client: &Client, kill: impl FnOnce() -> Temp + Send) -> (Te
     let count = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let count = &count;
-        let writers: Vec<_> = (0..4).map(|writer| scope.spawn(move || write_until_the_end(client, writer, count))).collect();
+        let writers: Vec<_> =
+            (0..4).map(|writer| scope.spawn(move || write_until_the_end(client, writer, count))).collect();
         crate::house::wait::until("enough writes", crate::house::wait::SOON, || {
             (count.load(Ordering::Relaxed) > 300).then_some(())
         });
@@ -90,13 +91,17 @@ fn existing_database(folder: &Temp) {
             ('triage', 'sec', '# Triage', NULL, 1739000000), ('deploy', 'ceo', NULL, '/deploy.md', 1739000001);";
     database.execute_batch(schema).unwrap();
     for at in 0..250 {
-        let (key, value) = (format!("pref/{at}"), json!({"drink": format!("espresso{at}"), "list": [at]}).to_string());
+        let (key, value) =
+            (format!("pref/{at}"), json!({"drink": format!("espresso{at}"), "list": [at]}).to_string());
         let stamp = 1_739_000_000 + at;
         database
             .execute("INSERT INTO mesh_memory (scope, key, value, node_id, updated_at) VALUES ('mesh', ?1, ?2, 'ceo', ?3)", (&key, &value, stamp))
             .unwrap();
         database
-            .execute("INSERT INTO mesh_memory_fts (scope, key, content) VALUES ('mesh', ?1, ?2)", (&key, format!("{key} espresso{at}")))
+            .execute(
+                "INSERT INTO mesh_memory_fts (scope, key, content) VALUES ('mesh', ?1, ?2)",
+                (&key, format!("{key} espresso{at}")),
+            )
             .unwrap();
     }
 }
@@ -127,7 +132,9 @@ fn an_existing_database_opens_in_place_and_belongs_to_the_tenant_it_is_given() {
     check_existing(&edge.caller(ACME));
     assert_eq!(edge.caller(GLOBEX).get("/mesh/memory").expect(200).json(), json!([]));
     assert_eq!(edge.caller(GLOBEX).get("/mesh/skills").expect(200).json(), json!([]));
-    edge.caller(GLOBEX).put("/mesh/memory", r#"{"scope":"mesh","key":"pref/7","value":"globex's"}"#).expect(200);
+    edge.caller(GLOBEX)
+        .put("/mesh/memory", r#"{"scope":"mesh","key":"pref/7","value":"globex's"}"#)
+        .expect(200);
     let row = edge.caller(ACME).put("/mesh/memory", r#"{"scope":"mesh","key":"new","value":"cappuccino"}"#);
     row.expect(200);
     let edge = Edge::start_in(edge.kill(), &site);
@@ -137,7 +144,9 @@ fn an_existing_database_opens_in_place_and_belongs_to_the_tenant_it_is_given() {
     let folder = edge.kill();
     let database = Connection::open(folder.path().join("mesh.db")).unwrap();
     let army: (String, String) = database
-        .query_row("SELECT r.rank, o.status FROM army_registry r, army_orders o", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row("SELECT r.rank, o.status FROM army_registry r, army_orders o", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .unwrap();
     assert_eq!(army, ("general".to_owned(), "open".to_owned()), "another program's tables were touched");
 }
@@ -161,5 +170,8 @@ fn a_value_that_the_existing_store_wrote_reads_as_it_did_there() {
     let value = |key: &str| -> Value {
         edge.caller(ACME).get(&format!("/mesh/memory/node/{key}")).expect(200).json()["value"].clone()
     };
-    assert_eq!((value("number"), value("text"), value("list"), value("null")), (json!(42), json!("hello"), json!([1, 2]), json!(null)));
+    assert_eq!(
+        (value("number"), value("text"), value("list"), value("null")),
+        (json!(42), json!("hello"), json!([1, 2]), json!(null))
+    );
 }

@@ -8,7 +8,8 @@ use crate::house::keys::ACME;
 use crate::house::site::Site;
 use serde_json::json;
 
-const MEMORY: &str = r#"{"type":"memory","scope":"federation","key":"k","value":1,"nodeId":"external:hq:ceo","ts":1}"#;
+const MEMORY: &str =
+    r#"{"type":"memory","scope":"federation","key":"k","value":1,"nodeId":"external:hq:ceo","ts":1}"#;
 
 /// `/federation/in` is open at the edge, since other meshes hold the hub's keys; the rest needs the edge's.
 fn site(hub: &Double) -> Site {
@@ -40,7 +41,8 @@ fn a_batch_arrives_byte_for_byte() {
     let hub = doubles::hub();
     let edge = Edge::start(&site(&hub));
     let batch = format!("[ {MEMORY} ,\n {MEMORY} ]");
-    let request = Request::post("/federation/in", &batch).field("X-Mesh-Id", "hq").field("X-API-Key", HUB_KEY);
+    let request =
+        Request::post("/federation/in", &batch).field("X-Mesh-Id", "hq").field("X-API-Key", HUB_KEY);
     assert_eq!(edge.send(&request).expect(200).json()["ingested"], 2);
     assert_eq!(hub.only().body, batch.as_bytes());
 }
@@ -54,7 +56,10 @@ fn the_hubs_own_errors_come_through_as_they_are() {
     };
     assert_eq!(send(MEMORY, "wrong").expect(401).text(), r#"{"error":"Unauthorized"}"#);
     assert_eq!(send("{", HUB_KEY).expect(400).text(), r#"{"error":"Invalid JSON body"}"#);
-    assert_eq!(send(r#"{"type":"bridge_down"}"#, HUB_KEY).expect(502).text(), r#"{"error":"Bridge unreachable"}"#);
+    assert_eq!(
+        send(r#"{"type":"bridge_down"}"#, HUB_KEY).expect(502).text(),
+        r#"{"error":"Bridge unreachable"}"#
+    );
 }
 
 #[test]

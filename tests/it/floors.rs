@@ -26,7 +26,8 @@ const OWNED: &[(&str, &[&str])] = &[
 ];
 
 /// What the recipe must not know.
-const NOT_IN_ADMISSION: &[&str] = &["tokio", "prometheus", "pingora", "Instant::now", "SystemTime", "std::net::Tcp", "std::fs"];
+const NOT_IN_ADMISSION: &[&str] =
+    &["tokio", "prometheus", "pingora", "Instant::now", "SystemTime", "std::net::Tcp", "std::fs"];
 
 /// A source file: the room it belongs to, and its code without comments.
 struct Source {
@@ -101,7 +102,10 @@ fn rooms_import_downward_only() {
         used.extend(behind(&source.code, "openclaw_edge::"));
         for room in used {
             let shown = source.path.display();
-            assert!(!room.is_empty(), "{shown} imports from several rooms at once; one `use` a room reads better");
+            assert!(
+                !room.is_empty(),
+                "{shown} imports from several rooms at once; one `use` a room reads better"
+            );
             let Some(there) = floor(room) else { panic!("{shown} imports {room}, which is no room") };
             assert!(there < here || room == source.home, "{shown} imports {room}, which is not below it");
         }
@@ -117,7 +121,11 @@ fn each_library_is_named_in_its_own_room_alone() {
     for source in sources() {
         for (library, rooms) in OWNED {
             let named = !behind(&source.code, &format!("{library}::")).is_empty();
-            assert!(!named || rooms.contains(&source.home.as_str()), "{} names {library}", source.path.display());
+            assert!(
+                !named || rooms.contains(&source.home.as_str()),
+                "{} names {library}",
+                source.path.display()
+            );
         }
     }
 }
@@ -136,7 +144,9 @@ fn nothing_is_kept_in_statics() {
     for source in sources() {
         for line in source.code.lines() {
             let line = line.trim_start();
-            let kept = ["static ", "pub static ", "pub(crate) static ", "thread_local!"].iter().any(|word| line.starts_with(word));
+            let kept = ["static ", "pub static ", "pub(crate) static ", "thread_local!"]
+                .iter()
+                .any(|word| line.starts_with(word));
             // The allocator has to be one.
             assert!(!kept || line.contains("MiMalloc"), "{}: {line}", source.path.display());
         }

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 #[test]
 fn a_double_records_what_it_was_sent_and_answers_as_told() {
-    let double = Double::start(|seen| Reply::text(201, seen.body.clone()).field("x-a", "1").field("x-a", "2"));
+    let double =
+        Double::start(|seen| Reply::text(201, seen.body.clone()).field("x-a", "1").field("x-a", "2"));
     let client = Client::past_the_edge(double.address()).with("X-Twice", "one").with("X-Twice", "two");
     let answer = client.send(&Request::new("POST", "/a%2Fb?c=%20").chunks(&[b"chunk", b"ed"]));
     assert_eq!((answer.status, answer.text().as_str()), (201, "chunked"));
@@ -70,7 +71,8 @@ fn the_echo_gateway_sends_back_and_closes_to_order() {
 fn both_spellings_of_a_value_are_the_same_value() {
     let numbers_alike = |value: &Value| value.as_f64();
     for (signed, sent) in SPELLINGS {
-        let (signed, sent): (Value, Value) = (serde_json::from_str(signed).unwrap(), serde_json::from_str(sent).unwrap());
+        let (signed, sent): (Value, Value) =
+            (serde_json::from_str(signed).unwrap(), serde_json::from_str(sent).unwrap());
         let alike = signed == sent || (signed.is_number() && numbers_alike(&signed) == numbers_alike(&sent));
         assert!(alike, "{signed} {sent}");
     }
@@ -90,7 +92,8 @@ fn series_are_summed_by_their_labels() {
 #[test]
 #[should_panic(expected = "leaks")]
 fn an_answer_with_an_internal_field_fails_the_test_that_got_it() {
-    let double = Double::start(|_| Reply::text(200, "").field("x-request-id", "1").field("x-tenant-id", "acme"));
+    let double =
+        Double::start(|_| Reply::text(200, "").field("x-request-id", "1").field("x-tenant-id", "acme"));
     Client::new(double.address()).get("/");
 }
 
@@ -105,7 +108,8 @@ fn an_answer_without_a_request_id_fails_the_test_that_got_it() {
 #[should_panic(expected = "is in no table")]
 fn a_refusal_with_an_unknown_code_fails_the_test_that_got_it() {
     let double = Double::start(|_| {
-        Reply::json(400, &json!({"error": "x", "code": "made_up", "request_id": "1"})).field("x-request-id", "1")
+        Reply::json(400, &json!({"error": "x", "code": "made_up", "request_id": "1"}))
+            .field("x-request-id", "1")
     });
     Client::new(double.address()).get("/");
 }

@@ -37,7 +37,11 @@ fn x_api_key_wins_over_authorization_which_then_goes_on() {
     assert_eq!(answer.json()["tenant"], "acme");
     assert_eq!(upstream.only().field("x-api-key"), None);
     // A bad key is not made good by a good one in the other field.
-    edge.client().with("X-API-Key", "bad").with("Authorization", &globex).get("/x").refused(401, "unauthorized");
+    edge.client()
+        .with("X-API-Key", "bad")
+        .with("Authorization", &globex)
+        .get("/x")
+        .refused(401, "unauthorized");
 }
 
 /// Everything but the request's id and the time must be the same for all of them.
@@ -161,7 +165,8 @@ fn behind_trusted_proxies_the_chain_is_walked_from_right_to_left() {
         let client_is_told = told.split(", ").next().unwrap_or_default() == client;
         assert!(client_is_told, "{chain} was told as {told}, not {client}");
     }
-    let twice = Request::get("/x").field("X-Forwarded-For", "203.0.113.66").field("X-Forwarded-For", "198.51.100.7");
+    let twice =
+        Request::get("/x").field("X-Forwarded-For", "203.0.113.66").field("X-Forwarded-For", "198.51.100.7");
     assert_eq!(address(&upstream, edge.send(&twice)).split(", ").next(), Some("198.51.100.7"));
 }
 

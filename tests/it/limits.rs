@@ -70,7 +70,10 @@ fn an_answer_says_what_is_left() {
     for left in [59, 58, 57] {
         let answer = caller.get("/ingest").expect(200);
         let policy = answer.field("ratelimit-policy").expect("RateLimit-Policy");
-        assert!(policy.contains("\"ingest\"") && policy.contains("q=60") && policy.contains("w=60"), "{policy}");
+        assert!(
+            policy.contains("\"ingest\"") && policy.contains("q=60") && policy.contains("w=60"),
+            "{policy}"
+        );
         let limit = answer.field("ratelimit").expect("RateLimit");
         assert!(limit.contains("\"ingest\"") && limit.contains(&format!("r={left}")), "{limit}");
     }

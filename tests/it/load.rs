@@ -90,12 +90,14 @@ impl Load<'_> {
 
     fn talk(&self, key: Key, gateway: &str) {
         let target = format!("/gateways/{gateway}");
-        let mut long = open(self.edge.address(), &target, &[("X-API-Key", key.text)]).expect("an open socket");
+        let mut long =
+            open(self.edge.address(), &target, &[("X-API-Key", key.text)]).expect("an open socket");
         self.run(|at| {
             let text = format!("{gateway}/{at}");
             assert_eq!(ask(&mut long, &text), text);
             if at % 20 == 0 {
-                let mut short = open(self.edge.address(), &target, &[("X-API-Key", key.text)]).expect("an open socket");
+                let mut short =
+                    open(self.edge.address(), &target, &[("X-API-Key", key.text)]).expect("an open socket");
                 assert_eq!(ask(&mut short, &text), text);
             }
         });
@@ -107,7 +109,11 @@ impl Load<'_> {
             // Spread over the run: a reload must meet requests in every state.
             let due = start + duration * round / (RELOADS + 1);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            self.edge.reload(&site.clone().route(&format!("name: r{round}, path: /r{round}, public: true, upstream: plain")));
+            self.edge.reload(
+                &site
+                    .clone()
+                    .route(&format!("name: r{round}, path: /r{round}, public: true, upstream: plain")),
+            );
             self.edge.client().get(&format!("/r{round}")).expect(200);
         }
         std::thread::sleep((start + duration).saturating_duration_since(Instant::now()));

@@ -8,6 +8,7 @@ mod house;
 
 mod army;
 mod bridge;
+mod canonical_node;
 mod cli;
 mod docs;
 mod durability;

@@ -9,7 +9,9 @@ use crate::house::sockets::{EchoGateway, ask, open};
 use crate::house::wait::{SOON, until};
 
 fn site(upstream: &Double) -> Site {
-    Site::new().upstream("all", upstream.address()).route("name: old, path: /old, public: true, upstream: all")
+    Site::new()
+        .upstream("all", upstream.address())
+        .route("name: old, path: /old, public: true, upstream: all")
 }
 
 #[test]
@@ -77,7 +79,11 @@ fn a_request_in_flight_ends_as_it_began() {
     connection.begin(&request);
     until("the request's arrival", SOON, || (upstream.count() == 1).then_some(()));
     let elsewhere = Double::mirror();
-    edge.reload(&Site::new().upstream("all", elsewhere.address()).route("name: only, path: /only, public: true, upstream: all"));
+    edge.reload(
+        &Site::new()
+            .upstream("all", elsewhere.address())
+            .route("name: only, path: /only, public: true, upstream: all"),
+    );
     edge.client().get("/slow").refused(404, "not_found");
     gate.open();
     assert_eq!(connection.finish(&request).expect(200).text(), "slow but sure");
@@ -102,10 +108,16 @@ fn an_open_websocket_outlives_reloads() {
     let gateway = EchoGateway::start();
     let site = Site::new().gateway("ceo", "acme", gateway.address()).gateway_routes();
     let edge = Edge::start(&site);
-    let mut socket = open(edge.address(), "/gateways/ceo", &[("X-API-Key", ACME.text)]).expect("an open socket");
+    let mut socket =
+        open(edge.address(), "/gateways/ceo", &[("X-API-Key", ACME.text)]).expect("an open socket");
     for round in 0..5 {
         assert_eq!(ask(&mut socket, &format!("round {round}")), format!("round {round}"));
-        edge.reload(&site.clone().top(&format!("# round {round}")).limit("unused", &format!("by: ip, window: {{ limit: {}, per: 1m }}", round + 1)));
+        edge.reload(
+            &site
+                .clone()
+                .top(&format!("# round {round}"))
+                .limit("unused", &format!("by: ip, window: {{ limit: {}, per: 1m }}", round + 1)),
+        );
     }
     assert_eq!(ask(&mut socket, "still here"), "still here");
     assert_eq!(gateway.upgrades().len(), 1);
@@ -138,7 +150,10 @@ fn fifty_reloads_under_fire_lose_nothing() {
             served
         });
         for round in 0..60 {
-            edge.reload(&site(&upstream).route(&format!("name: r{round}, path: /r{round}, public: true, upstream: all")));
+            edge.reload(
+                &site(&upstream)
+                    .route(&format!("name: r{round}, path: /r{round}, public: true, upstream: all")),
+            );
             edge.client().get(&format!("/r{round}")).expect(200);
         }
         caller.join().unwrap()

@@ -50,7 +50,9 @@ fn readiness_ends_before_the_edge_does() {
     connection.begin(&Request::get("/x"));
     until("the request's arrival", SOON, || (upstream.count() == 1).then_some(()));
     edge.sigterm();
-    until("not ready", SOON, || edge.admin("/readyz").is_none_or(|answer| answer.status != 200).then_some(()));
+    until("not ready", SOON, || {
+        edge.admin("/readyz").is_none_or(|answer| answer.status != 200).then_some(())
+    });
     assert!(edge.runs());
     gate.open();
     assert!(edge.wait(LEAVES).success());
@@ -59,9 +61,11 @@ fn readiness_ends_before_the_edge_does() {
 #[test]
 fn open_websockets_are_closed_as_by_a_server_that_restarts() {
     let gateway = EchoGateway::start();
-    let site = Site::new().gateway("ceo", "acme", gateway.address()).gateway_routes().top("server: { drain: 1s }");
+    let site =
+        Site::new().gateway("ceo", "acme", gateway.address()).gateway_routes().top("server: { drain: 1s }");
     let mut edge = Edge::start(&site);
-    let mut socket = open(edge.address(), "/gateways/ceo", &[("X-API-Key", ACME.text)]).expect("an open socket");
+    let mut socket =
+        open(edge.address(), "/gateways/ceo", &[("X-API-Key", ACME.text)]).expect("an open socket");
     assert_eq!(ask(&mut socket, "hello"), "hello");
     edge.sigterm();
     let (code, _) = crate::house::sockets::closed(&mut socket);

@@ -29,7 +29,11 @@ fn site(bridge: &Double, verify: &str) -> Site {
 fn genuine(nodes: &[Node; 2], at: usize) -> String {
     let node = &nodes[at % 2];
     let (signed, sent) = SPELLINGS[at % SPELLINGS.len()];
-    if at % 5 == 4 { node.skill(&format!("skill-{at}"), "first\\nsecond") } else { node.memory(&format!("k{at}"), signed, sent) }
+    if at % 5 == 4 {
+        node.skill(&format!("skill-{at}"), "first\\nsecond")
+    } else {
+        node.memory(&format!("k{at}"), signed, sent)
+    }
 }
 
 /// The same message, no longer genuine: each way of tampering in its turn.
@@ -126,8 +130,10 @@ fn where_the_route_says_drop_the_good_ones_of_a_batch_go_on() {
         (0..10).map(|at| if at % 3 == 0 { tampered(&nodes, at) } else { genuine(&nodes, at) }).collect();
     edge.caller(ACME).post("/in", format!("[{}]", batch.join(",")));
     let passed = bridge.only().json().expect("an array");
-    let wanted: Vec<serde_json::Value> =
-        (0..10).filter(|at| at % 3 != 0).map(|at| serde_json::from_str(&genuine(&nodes, at)).unwrap()).collect();
+    let wanted: Vec<serde_json::Value> = (0..10)
+        .filter(|at| at % 3 != 0)
+        .map(|at| serde_json::from_str(&genuine(&nodes, at)).unwrap())
+        .collect();
     assert_eq!(passed, serde_json::Value::Array(wanted));
 }
 
@@ -182,7 +188,8 @@ fn a_large_signed_batch_arrives_byte_for_byte() {
     let edge = Edge::start(&site(&bridge, ""));
     let node = Node::new("ceo", 7);
     let batch = |count: usize, size: usize| {
-        let messages: Vec<String> = (0..count).map(|at| node.skill(&format!("s{at}"), &"x".repeat(size))).collect();
+        let messages: Vec<String> =
+            (0..count).map(|at| node.skill(&format!("s{at}"), &"x".repeat(size))).collect();
         format!("[{}]", messages.join(" ,\n"))
     };
     let large = batch(100, 9000);
@@ -235,7 +242,8 @@ fn what_an_ecmascript_engine_signed_passes_whatever_its_numbers_and_names() {
     let Some(node) = parts::node() else { return };
     let key = [3_u8; 32];
     let signer = ed25519_dalek::SigningKey::from_bytes(&key);
-    let public = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, signer.verifying_key().as_bytes());
+    let public =
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, signer.verifying_key().as_bytes());
     // A stand-in that does not parse: not every parser takes a lone surrogate.
     let bridge = Double::mirror();
     let site = Site::new().upstream("bridge", bridge.address()).node("acme", "js", &public).route(
@@ -270,7 +278,8 @@ fn sign_with(node: &std::path::Path, pem: &str, messages: &[String]) -> Vec<Stri
 
 fn pem(key: &[u8; 32]) -> String {
     // RFC 8410: the fixed head of a PKCS#8 Ed25519 key, then its 32 bytes.
-    let head = [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+    let head =
+        [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
     let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, [&head[..], key].concat());
     format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
 }
@@ -301,7 +310,8 @@ fn odd_value(random: &mut fastrand::Rng, depth: u32) -> String {
                 let name = odd_name(random);
                 members.insert(name, odd_value(random, depth - 1));
             }
-            let mut members: Vec<String> = members.into_iter().map(|(name, value)| format!("{name} :{value}")).collect();
+            let mut members: Vec<String> =
+                members.into_iter().map(|(name, value)| format!("{name} :{value}")).collect();
             random.shuffle(&mut members);
             format!("{{{}}}", members.join(", "))
         }
@@ -325,14 +335,43 @@ fn odd_number(random: &mut fastrand::Rng) -> String {
 }
 
 fn odd_text(random: &mut fastrand::Rng) -> String {
-    const PIECES: &[&str] =
-        &["a", "é", r"\u00e9", r"\/", "/", r"\n", r"\u0001", "😀", r"\ud83d\ude00", r"\ud800", r#"\""#, r"\\", "\u{2028}", "\u{7f}", r"\u0000"];
+    const PIECES: &[&str] = &[
+        "a",
+        "é",
+        r"\u00e9",
+        r"\/",
+        "/",
+        r"\n",
+        r"\u0001",
+        "😀",
+        r"\ud83d\ude00",
+        r"\ud800",
+        r#"\""#,
+        r"\\",
+        "\u{2028}",
+        "\u{7f}",
+        r"\u0000",
+    ];
     let text: String = (0..random.usize(..6)).map(|_| PIECES[random.usize(..PIECES.len())]).collect();
     format!("\"{text}\"")
 }
 
 fn odd_name(random: &mut fastrand::Rng) -> String {
-    const NAMES: &[&str] =
-        &["\"0\"", "\"1\"", "\"10\"", "\"2\"", "\"01\"", "\"-1\"", "\"4294967294\"", "\"4294967295\"", "\"é\"", "\"｡\"", "\"😀\"", "\"a b\"", "\"Z\"", "\"\""];
+    const NAMES: &[&str] = &[
+        "\"0\"",
+        "\"1\"",
+        "\"10\"",
+        "\"2\"",
+        "\"01\"",
+        "\"-1\"",
+        "\"4294967294\"",
+        "\"4294967295\"",
+        "\"é\"",
+        "\"｡\"",
+        "\"😀\"",
+        "\"a b\"",
+        "\"Z\"",
+        "\"\"",
+    ];
     NAMES[random.usize(..NAMES.len())].to_owned()
 }

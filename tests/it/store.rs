@@ -37,8 +37,7 @@ fn a_memory_that_was_put_is_answered_as_a_row_and_read_back_equal() {
     let row = put(&acme, "mesh", "user.preferences", &value);
     let stamp = row["updated_at"].as_i64().expect("Unix seconds");
     assert!(stamp > 1_700_000_000);
-    let expected =
-        json!({"scope": "mesh", "key": "user.preferences", "value": value, "node_id": "ceo", "updated_at": stamp});
+    let expected = json!({"scope": "mesh", "key": "user.preferences", "value": value, "node_id": "ceo", "updated_at": stamp});
     assert_eq!(row, expected);
     assert_eq!(acme.get("/mesh/memory/mesh/user.preferences").expect(200).json(), expected);
     assert_eq!(acme.get("/mesh/memory?scope=mesh").expect(200).json(), json!([expected]));
@@ -48,7 +47,16 @@ fn a_memory_that_was_put_is_answered_as_a_row_and_read_back_equal() {
 fn values_come_back_as_the_json_that_was_put() {
     let edge = edge();
     let acme = edge.caller(ACME);
-    let values = [json!("42"), json!(42), json!(null), json!(""), json!("{\"a\":1}"), json!([]), json!(false), json!(1.5)];
+    let values = [
+        json!("42"),
+        json!(42),
+        json!(null),
+        json!(""),
+        json!("{\"a\":1}"),
+        json!([]),
+        json!(false),
+        json!(1.5),
+    ];
     for (at, value) in values.iter().enumerate() {
         let key = format!("k{at}");
         if value.is_null() {
@@ -71,7 +79,8 @@ fn putting_twice_replaces_and_the_list_has_the_newest_first() {
     let mut keys = names(&rows);
     keys.sort_unstable();
     assert_eq!(keys, ["first", "second"]);
-    let stamps: Vec<i64> = rows.as_array().unwrap().iter().map(|row| row["updated_at"].as_i64().unwrap()).collect();
+    let stamps: Vec<i64> =
+        rows.as_array().unwrap().iter().map(|row| row["updated_at"].as_i64().unwrap()).collect();
     assert!(stamps.is_sorted_by(|newer, older| newer >= older), "{rows}");
     assert_eq!(acme.get("/mesh/memory/mesh/first").expect(200).json()["value"], 4);
     assert_eq!(names(&acme.get("/mesh/memory").expect(200).json()).len(), 3);
@@ -154,7 +163,8 @@ fn a_query_may_hold_what_the_search_engine_takes_for_syntax() {
     let edge = edge();
     let acme = edge.caller(ACME);
     put(&acme, "mesh", "odd", &json!("he said \"stop\" AND (left)"));
-    for q in ["%22stop", "stop%22%22", "AND", "(left", "left)", "NEAR(", "*", "a:b", "-", "%27", "stop%20OR"] {
+    for q in ["%22stop", "stop%22%22", "AND", "(left", "left)", "NEAR(", "*", "a:b", "-", "%27", "stop%20OR"]
+    {
         let hits = acme.get(&format!("/mesh/memory?q={q}")).expect(200).json();
         assert!(hits.is_array(), "{q}: {hits}");
     }
@@ -180,7 +190,9 @@ fn the_limit_of_a_search_is_25_and_never_beyond_1_to_100() {
 fn bad_memories_are_refused_in_the_stores_words() {
     let edge = edge();
     let acme = edge.caller(ACME);
-    for body in [r#"{"key":"k","value":1}"#, r#"{"scope":"mesh","value":1}"#, r#"{"scope":"mesh","key":"k"}"#, "{}"] {
+    for body in
+        [r#"{"key":"k","value":1}"#, r#"{"scope":"mesh","value":1}"#, r#"{"scope":"mesh","key":"k"}"#, "{}"]
+    {
         let answer = acme.put("/mesh/memory", body).expect(400);
         assert_eq!(answer.json()["error"], "Missing scope, key, or value", "{body}");
     }
@@ -233,7 +245,9 @@ fn two_tenants_have_the_same_key_each_for_itself() {
 fn who_may_only_read_cannot_write() {
     let edge = edge();
     edge.caller(READER).get("/mesh/memory").expect(200);
-    edge.caller(READER).put("/mesh/memory", r#"{"scope":"mesh","key":"k","value":1}"#).refused(403, "forbidden");
+    edge.caller(READER)
+        .put("/mesh/memory", r#"{"scope":"mesh","key":"k","value":1}"#)
+        .refused(403, "forbidden");
     edge.client().get("/mesh/memory").refused(401, "unauthorized");
     assert_eq!(edge.caller(READER).get("/mesh/memory").expect(200).json(), json!([]));
 }
@@ -263,7 +277,9 @@ fn a_store_that_runs_by_itself_is_served_just_the_same() {
 fn a_store_believes_nobody_but_the_edge() {
     let store = Store::start(Temp::new());
     let stranger = Client::past_the_edge(store.address()).with("X-Tenant-Id", "acme");
-    for client in [stranger.clone(), stranger.with("X-Edge-Auth", "guessed"), stranger.with("X-API-Key", ACME.text)] {
+    for client in
+        [stranger.clone(), stranger.with("X-Edge-Auth", "guessed"), stranger.with("X-API-Key", ACME.text)]
+    {
         let answer = client.get("/mesh/memory").expect(401);
         assert_eq!(answer.json()["error"], "Unauthorized");
     }

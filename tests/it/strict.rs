@@ -174,9 +174,28 @@ fn no_spelling_of_a_guarded_path_gets_in_through_an_open_one() {
         .route("name: open, path: /**, public: true, upstream: all");
     let edge = Edge::start(&site);
     for path in [
-        "/admin", "/admin/", "/admin/x", "/admin?x", "/%61dmin", "//admin", "/./admin", "/x/../admin",
-        "/x/%2e%2e/admin", "/x%2F..%2Fadmin", "/admin%2Fx", "/%2Fadmin", "/admin;x", "/admin;/x", "/admin%3Bx",
-        "/x/..;/admin", "/admin%00", "/ADMIN%2F..%2Fadmin", "/%2561dmin", "/x\\..\\admin", "/admin%20", "/admin.",
+        "/admin",
+        "/admin/",
+        "/admin/x",
+        "/admin?x",
+        "/%61dmin",
+        "//admin",
+        "/./admin",
+        "/x/../admin",
+        "/x/%2e%2e/admin",
+        "/x%2F..%2Fadmin",
+        "/admin%2Fx",
+        "/%2Fadmin",
+        "/admin;x",
+        "/admin;/x",
+        "/admin%3Bx",
+        "/x/..;/admin",
+        "/admin%00",
+        "/ADMIN%2F..%2Fadmin",
+        "/%2561dmin",
+        "/x\\..\\admin",
+        "/admin%20",
+        "/admin.",
     ] {
         edge.client().get(path);
     }
@@ -274,7 +293,8 @@ fn the_second_request_of_a_connection_is_guarded_like_the_first() {
     connection.send(&Request::post("/x", "{}")).expect(200);
     connection.send(&Request::get("/y")).expect(200);
     upstream.forget();
-    let evil = "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let evil =
+        "POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     connection.write(evil.as_bytes()).unwrap();
     connection.answer("POST").unwrap().expect("an answer").refused(400, "ambiguous_length");
     assert!(connection.is_closed_by_server());
@@ -334,7 +354,8 @@ fn fields_that_belong_to_one_hop_stay_on_it() {
 fn naming_an_internal_field_as_a_hops_own_does_not_take_it_away() {
     let upstream = Double::mirror();
     let edge = Edge::start(&Site::keyed(&upstream));
-    let request = Request::get("/x").field("Connection", "close, X-Tenant-Id, X-Credential-Id, X-Forwarded-For, Host");
+    let request =
+        Request::get("/x").field("Connection", "close, X-Tenant-Id, X-Credential-Id, X-Forwarded-For, Host");
     let mut connection = edge.caller(ACME).connection();
     let answer = connection.send(&request);
     if answer.status == 200 {

@@ -69,7 +69,9 @@ fn questions() -> Vec<Request> {
 #[test]
 fn no_question_of_another_tenant_brings_anything_out() {
     let house = house();
-    for disguise in [None, Some("X-Tenant-Id"), Some("x-tenant-id"), Some("X-Tenant"), Some("X-Forwarded-Tenant")] {
+    for disguise in
+        [None, Some("X-Tenant-Id"), Some("x-tenant-id"), Some("X-Tenant"), Some("X-Forwarded-Tenant")]
+    {
         let mut globex = house.edge.caller(GLOBEX);
         if let Some(name) = disguise {
             globex = globex.with(name, "acme");
@@ -123,7 +125,11 @@ fn no_write_of_another_tenant_changes_anything() {
 }
 
 fn snapshot(client: &Client) -> String {
-    format!("{}{}", client.get("/mesh/memory").expect(200).text(), client.get("/mesh/skills").expect(200).text())
+    format!(
+        "{}{}",
+        client.get("/mesh/memory").expect(200).text(),
+        client.get("/mesh/skills").expect(200).text()
+    )
 }
 
 #[test]
@@ -180,7 +186,8 @@ fn an_upstream_hears_who_calls_from_the_edge_alone() {
     assert_eq!(seen.field("x-forwarded-proto"), Some("http"));
     assert_eq!(seen.field("x-forwarded-host"), Some(edge.address().to_string().as_str()));
     for (name, value) in &seen.fields {
-        for evil in ["globex", "impostor", "root", "203.0.113.66", "gopher", "evil.example", "operator.admin"] {
+        for evil in ["globex", "impostor", "root", "203.0.113.66", "gopher", "evil.example", "operator.admin"]
+        {
             assert!(!value.contains(evil), "{name}: {value}");
         }
     }

@@ -82,7 +82,10 @@ fn an_answer_that_breaks_off_is_not_passed_off_as_whole() {
     let address = mad(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this");
     let edge = Edge::start(&open_route(&format!("servers: [\"{address}\"]")));
     let answer = edge.client().try_send(&Request::get("/x"));
-    assert!(answer.as_ref().is_err() || answer.as_ref().is_ok_and(|answer| answer.status == 502), "{answer:?}");
+    assert!(
+        answer.as_ref().is_err() || answer.as_ref().is_ok_and(|answer| answer.status == 502),
+        "{answer:?}"
+    );
 }
 
 #[test]
@@ -102,21 +105,30 @@ fn no_request_that_may_change_something_is_sent_twice() {
 fn an_upstreams_own_errors_pass_as_they_are() {
     let upstream = Double::start(|seen| {
         let status: u16 = seen.path().trim_start_matches('/').parse().unwrap_or(200);
-        Reply::text(status, "its own words").field("x-own", "field").field("set-cookie", "a=1").field("set-cookie", "b=2")
+        Reply::text(status, "its own words")
+            .field("x-own", "field")
+            .field("set-cookie", "a=1")
+            .field("set-cookie", "b=2")
     });
     let edge = Edge::start(&Site::open(&upstream));
     for status in [400, 401, 403, 404, 409, 418, 422, 429, 500, 502, 503, 504] {
         let answer = edge.client().get(&format!("/{status}")).expect(status);
         assert_eq!(answer.text(), "its own words");
         assert_eq!(answer.field("x-own"), Some("field"));
-        assert_eq!(answer.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie")).count(), 2);
+        assert_eq!(
+            answer.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie")).count(),
+            2
+        );
     }
 }
 
 #[test]
 fn fields_that_an_upstream_should_not_have_sent_do_not_leak() {
     let upstream = Double::start(|_| {
-        Reply::text(200, "x").field("x-tenant-id", "acme").field("x-node-id", "ceo").field("x-credential-id", "acme-ceo")
+        Reply::text(200, "x")
+            .field("x-tenant-id", "acme")
+            .field("x-node-id", "ceo")
+            .field("x-credential-id", "acme-ceo")
     });
     let edge = Edge::start(&Site::open(&upstream));
     // The house's client asserts that none of them came through.
@@ -126,7 +138,8 @@ fn fields_that_an_upstream_should_not_have_sent_do_not_leak() {
 #[test]
 fn of_two_servers_the_living_one_answers() {
     let upstream = Double::mirror();
-    let edge = Edge::start(&open_route(&format!("servers: [\"{}\", \"{}\"]", free_address(), upstream.address())));
+    let edge =
+        Edge::start(&open_route(&format!("servers: [\"{}\", \"{}\"]", free_address(), upstream.address())));
     for _ in 0..20 {
         edge.client().get("/x").expect(200);
     }
@@ -144,6 +157,8 @@ fn a_client_that_leaves_does_not_hold_anything() {
     until("the request's arrival", SOON, || (upstream.count() == 1).then_some(()));
     drop(connection);
     gate.open();
-    until("nothing in flight", SOON, || (edge.metrics().sum("openclaw_edge_in_flight", &[]) < 0.5).then_some(()));
+    until("nothing in flight", SOON, || {
+        (edge.metrics().sum("openclaw_edge_in_flight", &[]) < 0.5).then_some(())
+    });
     edge.client().get("/y").expect(200);
 }

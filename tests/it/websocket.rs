@@ -156,7 +156,12 @@ fn who_may_not_connect_is_refused_before_the_gateway_hears_of_it() {
 fn a_handshake_that_is_none_is_refused() {
     let gateway = EchoGateway::start();
     let edge = edge(&gateway);
-    let base = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")];
+    let base = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
     for (name, value) in [
         ("Sec-WebSocket-Version", "8"),
         ("Sec-WebSocket-Version", ""),
@@ -177,7 +182,8 @@ fn a_handshake_that_is_none_is_refused() {
 fn a_dead_gateway_is_a_502_and_not_a_broken_socket() {
     let nobody = free_address();
     let edge = Edge::start(&Site::new().gateway("ceo", "acme", nobody).gateway_routes());
-    let refusal = open(edge.address(), "/gateways/ceo", KEY).unwrap_err().refused(502, "upstream_unreachable");
+    let refusal =
+        open(edge.address(), "/gateways/ceo", KEY).unwrap_err().refused(502, "upstream_unreachable");
     assert!(!refusal.text().contains(&nobody.port().to_string()), "{}", refusal.text());
 }
 
@@ -231,9 +237,13 @@ fn of_four_thousand_quick_connects_none_is_lost() {
 #[test]
 fn more_sockets_than_allowed_are_refused_and_one_that_leaves_makes_room() {
     let gateway = EchoGateway::start();
-    let site = Site::new().gateway("ceo", "acme", gateway.address()).gateway_routes().top("server: { max_websockets: 5 }");
+    let site = Site::new()
+        .gateway("ceo", "acme", gateway.address())
+        .gateway_routes()
+        .top("server: { max_websockets: 5 }");
     let edge = Edge::start(&site);
-    let mut sockets: Vec<_> = (0..5).map(|_| open(edge.address(), "/gateways/ceo", KEY).expect("an open socket")).collect();
+    let mut sockets: Vec<_> =
+        (0..5).map(|_| open(edge.address(), "/gateways/ceo", KEY).expect("an open socket")).collect();
     open(edge.address(), "/gateways/ceo", KEY).unwrap_err().refused(503, "too_many_sockets");
     sockets.pop();
     until("room for another", SOON, || open(edge.address(), "/gateways/ceo", KEY).ok());

@@ -404,14 +404,19 @@ struct Head {
 
 impl Head {
     fn value(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.fields
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 }
 
 fn parse(bytes: &[u8]) -> Option<(Head, usize)> {
     let mut fields = [httparse::EMPTY_HEADER; 100];
     let mut response = httparse::Response::new(&mut fields);
-    let httparse::Status::Complete(len) = response.parse(bytes).expect("the answer is HTTP") else { return None };
+    let httparse::Status::Complete(len) = response.parse(bytes).expect("the answer is HTTP") else {
+        return None;
+    };
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     let fields = response.headers.iter().map(|field| (field.name.to_owned(), text(field.value))).collect();
     Some((Head { status: response.code.expect("a whole head has a status"), fields }, len))

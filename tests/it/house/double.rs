@@ -132,7 +132,10 @@ impl Double {
     }
 
     /// The same at an address, for a service that comes back.
-    pub(crate) fn start_at(address: SocketAddr, answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) fn start_at(
+        address: SocketAddr,
+        answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = std::net::TcpListener::bind(address).expect("the address is free");
         let address = listener.local_addr().expect("a bound socket has an address");
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
@@ -195,11 +198,13 @@ fn run(
     answer: Handler,
     stopped: oneshot::Receiver<()>,
 ) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
     runtime.block_on(async move {
         listener.set_nonblocking(true).expect("a socket can be made non-blocking");
         let listener = tokio::net::TcpListener::from_std(listener).expect("the runtime takes the socket");
-        let router = axum::Router::new().fallback(move |request| handle(request, Arc::clone(&book), Arc::clone(&answer)));
+        let router = axum::Router::new()
+            .fallback(move |request| handle(request, Arc::clone(&book), Arc::clone(&answer)));
         tokio::select! {
             ended = axum::serve(listener, router) => ended.expect("the stand-in serves"),
             _ = stopped => {}

@@ -45,8 +45,7 @@ fn bridged(seen: &Seen) -> Reply {
     let asked = messages(&inner).into_iter().find(|message| message["type"] == "mesh_request");
     if let (Some(asked), Some("true")) = (asked, seen.query("handleRequest")) {
         let (id, kind) = (&asked["requestId"], &asked["kind"]);
-        answer["response"] =
-            json!({"type": "mesh_response", "requestId": id, "kind": kind, "nodeId": "bridge", "found": false});
+        answer["response"] = json!({"type": "mesh_response", "requestId": id, "kind": kind, "nodeId": "bridge", "found": false});
     }
     Reply::json(200, &answer)
 }
@@ -98,7 +97,9 @@ fn federated(seen: &Seen) -> Reply {
     }
     match seen.json() {
         None => Reply::json(400, &json!({"error": "Invalid JSON body"})),
-        Some(body) if body["type"] == "bridge_down" => Reply::json(502, &json!({"error": "Bridge unreachable"})),
+        Some(body) if body["type"] == "bridge_down" => {
+            Reply::json(502, &json!({"error": "Bridge unreachable"}))
+        }
         Some(body) => Reply::json(200, &counts(&body)),
     }
 }
@@ -106,7 +107,9 @@ fn federated(seen: &Seen) -> Reply {
 /// The army server.
 pub(crate) fn army() -> Double {
     Double::start(|seen| match (seen.method.as_str(), seen.path()) {
-        ("GET", "/army/nodes") => Reply::json(200, &json!([{"id": "ceo", "rank": "general", "status": "ready"}])),
+        ("GET", "/army/nodes") => {
+            Reply::json(200, &json!([{"id": "ceo", "rank": "general", "status": "ready"}]))
+        }
         ("GET", "/army/orders") => Reply::json(200, &json!([])),
         ("POST", "/army/orders") => Reply::json(202, &json!({"orderId": "o-1"})),
         ("POST", "/army/register") => Reply::json(200, &json!({"ok": true, "by": seen.field("x-node-id")})),

@@ -95,7 +95,10 @@ impl Edge {
     /// The finished requests so far, one object each.
     pub(crate) fn access_log(&self) -> Vec<serde_json::Value> {
         let lines = self.process.stdout();
-        lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+        lines
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .collect()
     }
 
     /// Waits for the access log's line about this answer.

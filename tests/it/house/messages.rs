@@ -78,7 +78,9 @@ pub(crate) const SPELLINGS: &[(&str, &str)] = &[
 pub(crate) fn enveloped(kind: &str, message: &str) -> String {
     let text = serde_json::Value::from(message).to_string();
     match kind {
-        "telegram" => format!(r#"{{"update_id":1,"message":{{"message_id":2,"chat":{{"id":3}},"text":{text}}}}}"#),
+        "telegram" => {
+            format!(r#"{{"update_id":1,"message":{{"message_id":2,"chat":{{"id":3}},"text":{text}}}}}"#)
+        }
         "discord" => format!(r#"{{"id":"9","content":{text}}}"#),
         "generic" => format!(r#"{{"body":{message}}}"#),
         other => panic!("no such envelope: {other}"),

@@ -36,5 +36,9 @@ impl Metrics {
 fn sample(line: &str) -> Option<Sample> {
     let (series, value) = line.rsplit_once(' ')?;
     let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-    Some(Sample { name: name.into(), labels: labels.trim_end_matches('}').into(), value: value.parse().ok()? })
+    Some(Sample {
+        name: name.into(),
+        labels: labels.trim_end_matches('}').into(),
+        value: value.parse().ok()?,
+    })
 }

@@ -22,7 +22,9 @@ fn missing<T>(part: &str) -> Option<T> {
 /// A program on the path.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let found = Command::new("sh").args(["-c", &format!("command -v {name}")]).output().ok();
-    let path = found.filter(|out| out.status.success()).map(|out| String::from_utf8_lossy(&out.stdout).trim().into());
+    let path = found
+        .filter(|out| out.status.success())
+        .map(|out| String::from_utf8_lossy(&out.stdout).trim().into());
     path.or_else(|| missing(name))
 }
 

@@ -70,7 +70,9 @@ impl Site {
 
     /// One public upstream behind every path: for tests about the way, not about who goes it.
     pub(crate) fn open(double: &Double) -> Self {
-        Self::new().upstream("all", double.address()).route("name: all, path: /**, public: true, upstream: all")
+        Self::new()
+            .upstream("all", double.address())
+            .route("name: all, path: /**, public: true, upstream: all")
     }
 
     /// One upstream behind every path, for any key.
@@ -100,7 +102,8 @@ impl Site {
 
     /// The file. `$FOLDER` in entries is the test's folder.
     pub(crate) fn text(&self, listen: SocketAddr, admin: SocketAddr, folder: &str) -> String {
-        let mut out = format!("listen: [{{ address: \"{listen}\" }}]\nadmin: \"{admin}\"\ndata: \"{folder}/data\"\n");
+        let mut out =
+            format!("listen: [{{ address: \"{listen}\" }}]\nadmin: \"{admin}\"\ndata: \"{folder}/data\"\n");
         for line in &self.top {
             writeln!(out, "{line}").expect("a text can be written to");
         }

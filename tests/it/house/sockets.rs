@@ -75,7 +75,8 @@ impl Drop for EchoGateway {
 }
 
 fn run(listener: std::net::TcpListener, book: &Arc<Mutex<Vec<Upgrade>>>, stopped: oneshot::Receiver<()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
     runtime.block_on(async move {
         listener.set_nonblocking(true).expect("a socket can be made non-blocking");
         let listener = tokio::net::TcpListener::from_std(listener).expect("the runtime takes the socket");
@@ -100,14 +101,20 @@ async fn serve(stream: tokio::net::TcpStream, book: Arc<Mutex<Vec<Upgrade>>>) {
         book.lock().expect("no reader panics").push(upgrade);
         Ok(response)
     };
-    let Ok(mut socket) = tokio_tungstenite::accept_hdr_async_with_config(stream, record, Some(config())).await else {
+    let Ok(mut socket) =
+        tokio_tungstenite::accept_hdr_async_with_config(stream, record, Some(config())).await
+    else {
         return;
     };
     while let Some(Ok(message)) = socket.next().await {
         let sent = match message {
-            Message::Text(text) if text.starts_with("close ") => socket.close(Some(ordered_close(&text))).await,
+            Message::Text(text) if text.starts_with("close ") => {
+                socket.close(Some(ordered_close(&text))).await
+            }
             Message::Text(_) | Message::Binary(_) => socket.send(message).await,
-            Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => socket.flush().await,
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {
+                socket.flush().await
+            }
         };
         if sent.is_err() {
             return;
