@@ -110,18 +110,12 @@ pub fn main(args: Args) -> ExitCode {
 /// Reads a file, or standard input for none and for `-`.
 fn input(file: Option<&PathBuf>) -> Result<Vec<u8>, Failure> {
     use std::io::Read as _;
-    match file.filter(|file| file.as_os_str() != "-") {
-        Some(file) => {
-            std::fs::read(file).map_err(|error| Failure::new(format!("{}: {error}", file.display())))
-        }
-        None => {
-            let mut bytes = Vec::new();
-            std::io::stdin()
-                .read_to_end(&mut bytes)
-                .map_err(|error| Failure::caused("standard input", &error))?;
-            Ok(bytes)
-        }
+    if let Some(file) = file.filter(|file| file.as_os_str() != "-") {
+        return std::fs::read(file).map_err(|error| Failure::new(format!("{}: {error}", file.display())));
     }
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).map_err(|error| Failure::caused("standard input", &error))?;
+    Ok(bytes)
 }
 
 /// Writes a result to standard output; a reader that has left is no mistake.

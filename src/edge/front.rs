@@ -27,7 +27,7 @@ const FIRST_READ: usize = 2048;
 /// Longest silence of a client within a body.
 const BODY_READ: Duration = Duration::from_secs(30);
 /// Longest stall of a client that takes an answer.
-const WRITE: Duration = Duration::from_secs(60);
+const WRITE: Duration = Duration::from_mins(1);
 /// How long, and for how many bytes, a refused client is listened to, so that it gets to read the answer.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 256 * 1024;

@@ -11,6 +11,7 @@ mod body;
 mod exchange;
 mod front;
 mod headers;
+mod line;
 pub mod live;
 mod observe;
 mod proxy;

@@ -3,91 +3,19 @@
 //! Nothing that a client sends becomes a metric's label, and neither queries nor credentials are told.
 
 use super::exchange::{Exchange, RequestId};
+use super::line::Line;
 use super::live::{Live, Site, unix_now};
 use crate::admission::Rejection;
 use crate::ids::Name;
-use crate::limits::Standing;
 use crate::metrics::RouteSeries;
 use crate::signatures::Failure;
 use http::header;
 use pingora::proxy::Session;
-use serde::{Serialize, Serializer};
-use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// The status that is logged when the client left before an answer (as nginx has it).
 const CLIENT_GONE: u16 = 499;
-
-/// One line of the access log. Absent parts are left out.
-#[derive(Serialize, Default)]
-struct Line<'a> {
-    #[serde(serialize_with = "text")]
-    time: jiff::Timestamp,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<IpAddr>,
-    method: &'a str,
-    host: &'a str,
-    path: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    route: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    credential: Option<&'a str>,
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    limits: Vec<Remaining<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signatures: Option<Signatures>,
-    bytes_in: usize,
-    bytes_out: usize,
-    duration_ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tries: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    websocket: Option<Socket>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct Remaining<'a> {
-    name: &'a str,
-    remaining: u32,
-}
-
-#[derive(Serialize)]
-struct Signatures {
-    verified: usize,
-    unsigned: usize,
-    dropped: usize,
-}
-
-#[derive(Serialize)]
-struct Socket {
-    messages_in: u64,
-    messages_out: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    close_code: Option<u16>,
-}
-
-fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
 
 /// Counts and tells a finished exchange.
 pub(super) fn finished(site: &Site, exchange: &Exchange, session: &Session, error: Option<&pingora::Error>) {
@@ -106,7 +34,7 @@ pub(super) fn finished(site: &Site, exchange: &Exchange, session: &Session, erro
         signatures(site, verified);
     }
     if site.access_log.is_on() {
-        tell(site, &line(live, exchange, session, status, took, error));
+        site.access_log.line(&line(live, exchange, session, status, took, error));
     }
 }
 
@@ -151,66 +79,6 @@ fn violated<'a>(live: &'a Live, exchange: &'a Exchange) -> impl Iterator<Item = 
     limits.flat_map(|(rules, decision)| decision.violated_policies(rules)).map(Name::as_str)
 }
 
-fn line<'a>(
-    live: &'a Live,
-    exchange: &'a Exchange,
-    session: &'a Session,
-    status: u16,
-    took: Duration,
-    error: Option<&'a pingora::Error>,
-) -> Line<'a> {
-    let head = session.req_header();
-    let trail = &exchange.trail;
-    Line {
-        time: timestamp(exchange.arrived),
-        request_id: exchange.request_id.as_str(),
-        client: trail.client,
-        method: head.method.as_str(),
-        host: head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
-        path: head.uri.path(),
-        route: trail.route.map(|index| live.policy.routes[index].name.as_str()),
-        tenant: trail.tenant.as_ref().map(|tenant| tenant.id.as_str()),
-        credential: trail.credential.as_ref().map(|credential| credential.id.as_str()),
-        status,
-        refused: exchange.rejection.as_ref().map(|rejection| rejection.answer().code),
-        detail: exchange
-            .rejection
-            .as_ref()
-            .and_then(Rejection::detail)
-            .or_else(|| exchange.failure.map(failed)),
-        limit: violated(live, exchange).next(),
-        limits: remaining(live, exchange),
-        signatures: exchange.verified.as_ref().map(|verified| Signatures {
-            verified: verified.verified,
-            unsigned: verified.unsigned,
-            dropped: verified.dropped.total(),
-        }),
-        bytes_in: session.body_bytes_read(),
-        bytes_out: session.body_bytes_sent(),
-        duration_ms: millis(took),
-        upstream: exchange.pool.as_ref().map(|pool| pool.name.as_str()),
-        upstream_ms: exchange.upstream_took.map(millis),
-        tries: (exchange.tries > 1).then_some(exchange.tries),
-        websocket: exchange.socket.map(|end| Socket {
-            messages_in: end.messages_in,
-            messages_out: end.messages_out,
-            bytes_in: end.bytes_in,
-            bytes_out: end.bytes_out,
-            close_code: end.code,
-        }),
-        error: error.map(|error| error.etype().as_str()),
-    }
-}
-
-fn remaining<'a>(live: &'a Live, exchange: &'a Exchange) -> Vec<Remaining<'a>> {
-    let Some((rules, decision)) = exchange.trail.limits(&live.policy) else { return Vec::new() };
-    let told = |standing: &Standing| Remaining {
-        name: rules.rules()[standing.rule].name().as_str(),
-        remaining: standing.remaining,
-    };
-    decision.standings().as_slice().iter().map(told).collect()
-}
-
 /// Counts and tells a head that was refused before there was a session.
 pub(super) fn refused_head(
     site: &Site,
@@ -225,39 +93,110 @@ pub(super) fn refused_head(
     series.took(began.elapsed().as_secs_f64());
     site.metrics.refusals.with_label_values(&[answer.code]).inc();
     if site.access_log.is_on() {
-        let line = Line {
-            time: timestamp(unix_now()),
-            request_id: id.as_str(),
-            client: peer,
-            status: answer.status,
-            refused: Some(answer.code),
-            duration_ms: millis(began.elapsed()),
-            ..Line::default()
-        };
-        tell(site, &line);
-    }
-}
-
-fn tell(site: &Site, line: &Line<'_>) {
-    let mut out = Vec::with_capacity(640);
-    match serde_json::to_writer(&mut out, line) {
-        Ok(()) => {
-            out.push(b'\n');
-            site.access_log.line(&out);
+        let mut line = Line::begin(unix_now(), id.as_str());
+        if let Some(peer) = peer {
+            line.display("client", peer);
         }
-        Err(error) => tracing::error!(%error, "an access-log line could not be made"),
+        line.number("status", answer.status);
+        line.text("refused", answer.code);
+        line.millis("duration_ms", began.elapsed());
+        site.access_log.line(&line.end());
     }
 }
 
-fn timestamp(unix: Duration) -> jiff::Timestamp {
-    // Milliseconds are what a person can use; the year 9999 is far.
-    i64::try_from(unix.as_millis())
-        .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
-        .unwrap_or_default()
+fn line(
+    live: &Live,
+    exchange: &Exchange,
+    session: &Session,
+    status: u16,
+    took: Duration,
+    error: Option<&pingora::Error>,
+) -> Vec<u8> {
+    let head = session.req_header();
+    let trail = &exchange.trail;
+    let mut line = Line::begin(exchange.arrived, exchange.request_id.as_str());
+    if let Some(client) = trail.client {
+        line.display("client", client);
+    }
+    line.text("method", head.method.as_str());
+    if let Some(host) = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
+        line.text("host", host);
+    }
+    line.text("path", head.uri.path());
+    if let Some(index) = trail.route {
+        line.text("route", live.policy.routes[index].name.as_str());
+    }
+    if let Some(tenant) = &trail.tenant {
+        line.text("tenant", tenant.id.as_str());
+    }
+    if let Some(credential) = &trail.credential {
+        line.text("credential", credential.id.as_str());
+    }
+    line.number("status", status);
+    refusal(&mut line, live, exchange);
+    limits(&mut line, live, exchange);
+    if let Some(verified) = &exchange.verified {
+        line.group("signatures", |line| {
+            line.number("verified", verified.verified);
+            line.number("unsigned", verified.unsigned);
+            line.number("dropped", verified.dropped.total());
+        });
+    }
+    line.number("bytes_in", session.body_bytes_read());
+    line.number("bytes_out", session.body_bytes_sent());
+    line.millis("duration_ms", took);
+    passage(&mut line, exchange);
+    if let Some(error) = error {
+        line.text("error", error.etype().as_str());
+    }
+    line.end()
 }
 
-/// Milliseconds with three places.
-fn millis(time: Duration) -> f64 {
-    f64::from(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) / 1000.0
+fn refusal(line: &mut Line, live: &Live, exchange: &Exchange) {
+    let Some(rejection) = &exchange.rejection else { return };
+    line.text("refused", rejection.answer().code);
+    if let Some(detail) = rejection.detail().or_else(|| exchange.failure.map(failed)) {
+        line.text("detail", &detail);
+    }
+    if let Some(limit) = violated(live, exchange).next() {
+        line.text("limit", limit);
+    }
+}
+
+/// Where each limit that was asked stands: what remains, by name.
+fn limits(line: &mut Line, live: &Live, exchange: &Exchange) {
+    let Some((rules, decision)) = exchange.trail.limits(&live.policy) else { return };
+    let standings = decision.standings().as_slice();
+    if standings.is_empty() {
+        return;
+    }
+    line.group("limits", |line| {
+        for standing in standings {
+            line.number(rules.rules()[standing.rule].name().as_str(), standing.remaining);
+        }
+    });
+}
+
+/// Who answered, or how a relayed socket went.
+fn passage(line: &mut Line, exchange: &Exchange) {
+    if let Some(pool) = &exchange.pool {
+        line.text("upstream", &pool.name);
+    }
+    if let Some(took) = exchange.upstream_took {
+        line.millis("upstream_ms", took);
+    }
+    if exchange.tries > 1 {
+        line.number("tries", exchange.tries);
+    }
+    if let Some(end) = exchange.socket {
+        line.group("websocket", |line| {
+            line.number("messages_in", end.messages_in);
+            line.number("messages_out", end.messages_out);
+            line.number("bytes_in", end.bytes_in);
+            line.number("bytes_out", end.bytes_out);
+            if let Some(code) = end.code {
+                line.number("close_code", code);
+            }
+        });
+    }
 }

@@ -29,11 +29,13 @@ pub(super) struct Proxy {
 }
 
 /// What a hook answers when the site has no config, which `serve` never lets happen.
+#[allow(clippy::unnecessary_box_returns, reason = "Pingora's hooks return boxed errors")]
 fn unconfigured() -> Box<Error> {
     Error::explain(ErrorType::InternalError, "no config is in force")
 }
 
 /// Carries a refusal through Pingora to `fail_to_proxy`, which answers it.
+#[allow(clippy::unnecessary_box_returns, reason = "Pingora's hooks return boxed errors")]
 fn carry(exchange: &mut Exchange, rejection: Rejection) -> Box<Error> {
     let status = rejection.answer().status;
     exchange.rejection = Some(rejection);
@@ -339,22 +341,22 @@ impl ProxyHttp for Proxy {
 /// What a failure on the way means for the client; nothing when the client itself is gone.
 fn failure(error: &Error) -> Option<Rejection> {
     use ErrorType::{
-        ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout,
-        TLSHandshakeTimedout, WriteError, WriteTimedout,
+        ConnectTimedout, HTTPStatus, InvalidHTTPHeader, ReadTimedout, TLSHandshakeTimedout, WriteTimedout,
     };
     match (error.esource(), error.etype()) {
-        (ErrorSource::Upstream, ReadTimedout | WriteTimedout) => Some(Rejection::UpstreamTimeout),
-        (ErrorSource::Upstream, ConnectTimedout | TLSHandshakeTimedout) => Some(Rejection::UpstreamTimeout),
+        (ErrorSource::Upstream, ReadTimedout | WriteTimedout | ConnectTimedout | TLSHandshakeTimedout) => {
+            Some(Rejection::UpstreamTimeout)
+        }
         (ErrorSource::Upstream, kind) if is_connect(kind) => Some(Rejection::Unreachable),
         (ErrorSource::Upstream, _) => Some(Rejection::BadUpstream),
         (ErrorSource::Downstream, ReadTimedout) => Some(Rejection::BodyTimeout),
         (ErrorSource::Downstream, InvalidHTTPHeader) => {
             Some(Rejection::Head(crate::identity::head::HeadFault::FieldValue))
         }
-        (ErrorSource::Downstream, WriteError | ReadError | ConnectionClosed | WriteTimedout) => None,
-        (_, HTTPStatus(_)) => Some(Rejection::Internal),
+        (ErrorSource::Internal | ErrorSource::Unset, _) | (ErrorSource::Downstream, HTTPStatus(_)) => {
+            Some(Rejection::Internal)
+        }
         (ErrorSource::Downstream, _) => None,
-        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Rejection::Internal),
     }
 }
 

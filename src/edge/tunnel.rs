@@ -40,7 +40,7 @@ const PING: Duration = Duration::from_secs(25);
 /// A side that was silent for three pings is gone.
 const SILENCE: Duration = Duration::from_secs(80);
 /// Longest stall of a side that does not read.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 /// Time for the gateway's handshake.
 const DIAL: Duration = Duration::from_secs(10);
 /// Time for a closing handshake.
@@ -229,7 +229,7 @@ async fn run(site: &Arc<Site>, session: &mut Session, gateway: Gateway) -> Socke
         let client = WebSocketStream::from_raw_socket(far, Role::Server, Some(frames())).await;
         relay(site, client, gateway).await
     };
-    let (_, end) = tokio::join!(pump(session, near), relayed);
+    let ((), end) = tokio::join!(pump(session, near), relayed);
     end
 }
 
@@ -354,13 +354,13 @@ where
                         Err(()) => return,
                     }
                 }
-                Event::Ping => closing(CloseCode::Away, "no sign of life from the other side"),
+                Event::Ping => Some(closing(CloseCode::Away, "no sign of life from the other side")),
                 Event::Drain => {
                     self.draining = None;
-                    closing(CloseCode::Restart, "service restart")
+                    Some(closing(CloseCode::Restart, "service restart"))
                 }
-                Event::Frame(Some(Err(error))) => fault(&error),
-                Event::Frame(None) => closing(CloseCode::Away, "the other side is gone"),
+                Event::Frame(Some(Err(error))) => Some(fault(&error)),
+                Event::Frame(None) => Some(closing(CloseCode::Away, "the other side is gone")),
             };
             flow.code = close.as_ref().map(|close| close.code.into());
             let _ = self.send(Message::Close(close)).await;
@@ -379,22 +379,21 @@ where
 }
 
 async fn drained(draining: &mut Option<watch::Receiver<bool>>) {
-    match draining {
-        Some(watch) => {
-            if watch.wait_for(|&draining| draining).await.is_err() {
-                std::future::pending().await
-            }
-        }
-        None => std::future::pending().await,
+    let told = match draining {
+        Some(watch) => watch.wait_for(|&draining| draining).await.is_ok(),
+        None => false,
+    };
+    if !told {
+        std::future::pending::<()>().await;
     }
 }
 
-fn closing(code: CloseCode, reason: &'static str) -> Option<CloseFrame> {
-    Some(CloseFrame { code, reason: reason.into() })
+fn closing(code: CloseCode, reason: &'static str) -> CloseFrame {
+    CloseFrame { code, reason: reason.into() }
 }
 
 /// What the far side is told when this one broke the protocol or broke off.
-fn fault(error: &tungstenite::Error) -> Option<CloseFrame> {
+fn fault(error: &tungstenite::Error) -> CloseFrame {
     match error {
         tungstenite::Error::Capacity(_) => closing(CloseCode::Size, "message too big"),
         tungstenite::Error::Utf8(_) => closing(CloseCode::Invalid, "invalid UTF-8"),

@@ -45,7 +45,7 @@ struct Timeouts {
 
 const USUAL: Timeouts = Timeouts {
     connect: Duration::from_secs(2),
-    read: Duration::from_secs(60),
+    read: Duration::from_mins(1),
     write: Duration::from_secs(30),
     idle: Duration::from_secs(4),
 };
@@ -74,7 +74,7 @@ impl Pool {
     /// A gateway's HTTP side. Answers of models come in pieces with long silences between them.
     pub(super) async fn gateway(gateway: &checked::Gateway, metrics: &Metrics) -> Self {
         let url = &gateway.url;
-        let timeouts = Timeouts { read: Duration::from_secs(600), ..USUAL };
+        let timeouts = Timeouts { read: Duration::from_mins(10), ..USUAL };
         let tls = url.tls.then(|| url.host.clone());
         let pool =
             Self::new(gateway.id.as_str(), vec![authority(&url.host, url.port)], tls, timeouts, metrics);
@@ -162,7 +162,7 @@ impl Pool {
         options.write_timeout = Some(self.timeouts.write);
         options.idle_timeout = Some(self.timeouts.idle);
         options.tcp_keepalive = Some(TcpKeepalive {
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             interval: Duration::from_secs(15),
             count: 4,
             #[cfg(target_os = "linux")]

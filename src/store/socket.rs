@@ -129,7 +129,8 @@ fn prepare_folder(path: &Path) -> Result<bool, SocketError> {
     if mode & 0o002 != 0 && mode & 0o1000 == 0 {
         return Err(SocketError::OpenFolder { folder: folder.to_owned() });
     }
-    Ok(mode & 0o077 == 0)
+    let others = 0o077;
+    Ok(mode & others == 0)
 }
 
 fn refuse_taken(path: &Path) -> Result<(), SocketError> {
