@@ -64,7 +64,10 @@ fn main() -> Result<(), Fault> {
     let args = Args::parse();
     match args.part {
         None => rounds::run(&args.rounds),
-        Some(Part::Bare(bare)) => bare.run(),
+        Some(Part::Bare(bare)) => {
+            bare.run();
+            Ok(())
+        }
         Some(Part::Upstream(upstream)) => upstream.run(),
         Some(Part::Load(load)) => load.run(),
         Some(Part::Verify(verify)) => verify.run(),

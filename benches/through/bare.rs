@@ -3,7 +3,6 @@
 //! It knows one upstream and nothing of the edge. Its server settings are the edge's own, so that the two
 //! differ in what is done for a request and in nothing else.
 
-use crate::Fault;
 use async_trait::async_trait;
 use pingora::proxy::{ProxyHttp, Session, http_proxy_service};
 use pingora::server::configuration::ServerConf;
@@ -26,7 +25,7 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    pub(crate) fn run(self) -> Result<(), Fault> {
+    pub(crate) fn run(self) {
         let conf = ServerConf {
             threads: 1,
             work_stealing: self.stealing,
@@ -39,7 +38,6 @@ impl Bare {
         service.add_tcp(&self.listen.to_string());
         server.add_service(service);
         server.run(RunArgs::default());
-        Ok(())
     }
 }
 

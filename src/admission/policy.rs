@@ -4,11 +4,12 @@ use super::route::RouteTable;
 use crate::config::checked::{self, Access, Config, Dimension, EncodedSlashes, Target};
 use crate::identity::caller::{Credential, KeyRing, ScopeSet, Tenant};
 use crate::ids::{GatewayId, Name, Scope, TenantId};
-use crate::limits::{Limiter, LimitsError, RuleSet};
+use crate::limits::headers::write_rate_limit_policy;
+use crate::limits::{Decision, Limiter, LimitsError, RuleSet};
 use crate::signatures::keys::{KeyRegistry, KeysError};
 use http::HeaderValue;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Why a checked config does not compile.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,22 @@ pub struct RouteEntry {
     pub verify: Option<checked::Verify>,
     /// Hand the caller's credential on.
     pub forward_credential: bool,
+    policy_text: OnceLock<HeaderValue>,
+}
+
+impl RouteEntry {
+    /// The text of `RateLimit-Policy`, made once: it is the same for every request that all of the route's
+    /// limits applied to and admitted.
+    pub fn policy_text(&self, decision: &Decision) -> Option<&HeaderValue> {
+        let all = decision.standings().as_slice().len() == self.rules.rules().len();
+        (all && decision.is_admitted()).then(|| {
+            self.policy_text.get_or_init(|| {
+                let mut text = String::new();
+                write_rate_limit_policy(&mut text, &self.rules, decision);
+                field(&text)
+            })
+        })
+    }
 }
 
 /// One gateway, as the edge reaches it.
@@ -198,6 +215,7 @@ impl<'c> Compiler<'c> {
             body_timeout: route.body_timeout,
             verify: route.verify,
             forward_credential: route.forward_credential,
+            policy_text: OnceLock::new(),
         })
     }
 }

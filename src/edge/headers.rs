@@ -7,14 +7,14 @@ use super::live::Live;
 use crate::config::checked::Forwarded;
 use crate::identity::caller::{Carrier, X_API_KEY};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use pingora::http::ResponseHeader;
 use std::net::IpAddr;
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_TENANT_ID: HeaderName = HeaderName::from_static("x-tenant-id");
 const X_CREDENTIAL_ID: HeaderName = HeaderName::from_static("x-credential-id");
 const X_NODE_ID: HeaderName = HeaderName::from_static("x-node-id");
 const X_VERIFIED_SOURCE: HeaderName = HeaderName::from_static("x-verified-source");
+const X_MESSAGES_DROPPED: HeaderName = HeaderName::from_static("x-messages-dropped");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -118,12 +118,22 @@ const INTERNAL: &[&str] =
     &["x-tenant-id", "x-node-id", "x-credential-id", "x-edge-auth", "x-openclaw-scopes"];
 
 /// Takes out of an answer what only the edge and its upstreams say to each other.
-pub(super) fn conceal(answer: &mut ResponseHeader) {
+pub(super) fn conceal(fields: &mut HeaderMap) {
     let told = |name: &HeaderName| name.as_str().starts_with('x') && INTERNAL.contains(&name.as_str());
-    if answer.headers.keys().any(told) {
+    if fields.keys().any(told) {
         for name in INTERNAL {
-            answer.remove_header(*name);
+            fields.remove(*name);
         }
+    }
+}
+
+/// Says which request an answer is to, and what did not go on of it.
+pub(super) fn name_answer(fields: &mut HeaderMap, exchange: &Exchange) {
+    fields.reserve(4);
+    fields.insert(X_REQUEST_ID, exchange.request_id.field());
+    let dropped = exchange.verified.as_ref().map_or(0, |verified| verified.dropped.total());
+    if dropped > 0 {
+        fields.insert(X_MESSAGES_DROPPED, HeaderValue::from(dropped));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::config::checked::Target;
 use crate::signatures::{self, Context, Forward, Scratch};
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, header, request};
+use http::{Method, header, request, response};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -286,20 +286,21 @@ impl ProxyHttp for Proxy {
         if answer.status.is_informational() {
             return Ok(());
         }
-        headers::conceal(answer);
-        answer.insert_header("x-request-id", exchange.request_id.field())?;
-        if let Some(dropped) = exchange.verified.as_ref().map(|verified| verified.dropped.total())
-            && dropped > 0
-        {
-            answer.insert_header("x-messages-dropped", http::HeaderValue::from(dropped))?;
-        }
+        // As plain parts, for the reason given above.
+        let empty = ResponseHeader::build_no_case(answer.status, Some(0))?;
+        let mut parts = response::Parts::from(std::mem::replace(answer, empty));
+        headers::conceal(&mut parts.headers);
+        headers::name_answer(&mut parts.headers, exchange);
         // A redirect is followed at once: what remains would be stale (draft-ietf-httpapi-ratelimit-headers).
         if let Some(live) = exchange.live.as_ref()
             && let Some((rules, decision)) = exchange.trail.limits(&live.policy)
             && !answer.status.is_redirection()
         {
-            respond::limit_fields(rules, decision, answer)?;
+            let policy =
+                exchange.trail.route.and_then(|index| live.policy.routes[index].policy_text(decision));
+            respond::limit_fields(rules, decision, policy, &mut parts.headers);
         }
+        *answer = ResponseHeader::from(parts);
         Ok(())
     }
 

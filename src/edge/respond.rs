@@ -2,17 +2,22 @@
 //! the fields that say when to come back.
 
 use super::exchange::{Exchange, RequestId};
+use super::headers;
 use super::live::Live;
 use crate::admission::Rejection;
 use crate::limits::{Decision, RuleSet, headers as limits};
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use std::fmt::Write as _;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const CHALLENGE: &str = "Bearer realm=\"openclaw-edge\"";
+const POLICY: HeaderName = HeaderName::from_static(limits::RATE_LIMIT_POLICY);
+const LIMIT: HeaderName = HeaderName::from_static(limits::RATE_LIMIT);
 
 /// Answers a refusal. Nothing was written to the client before.
 pub(super) async fn refuse(
@@ -20,67 +25,66 @@ pub(super) async fn refuse(
     exchange: &mut Exchange,
     rejection: Rejection,
 ) -> pingora::Result<()> {
-    let answer = rejection.answer();
-    let mut head = ResponseHeader::build(answer.status, Some(10))?;
-    let body = body(&rejection, exchange, &mut head)?;
-    head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    head.insert_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
-    head.insert_header("x-request-id", exchange.request_id.field())?;
-    fields(&rejection, &mut head)?;
+    let mut head = http::Response::new(()).into_parts().0;
+    head.status =
+        StatusCode::from_u16(rejection.answer().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    head.headers.reserve(10);
+    let body = body(&rejection, exchange, &mut head.headers);
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    head.headers.insert(header::CACHE_CONTROL, NO_STORE);
+    head.headers.insert(headers::X_REQUEST_ID, exchange.request_id.field());
+    fields(&rejection, &mut head.headers);
     if rejection.closes() {
         session.set_keepalive(None);
     }
     exchange.rejection = Some(rejection);
-    session.write_response_header(Box::new(head), false).await?;
+    session.write_response_header(Box::new(ResponseHeader::from(head)), false).await?;
     session.write_response_body(Some(body), true).await
 }
 
 /// Fields that a refusal brings along.
-fn fields(rejection: &Rejection, head: &mut ResponseHeader) -> pingora::Result<()> {
-    match rejection {
-        Rejection::Caller(_) => head.insert_header(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Bearer realm=\"openclaw-edge\""),
-        ),
-        Rejection::Method { allow } => head.insert_header(header::ALLOW, allow.as_str()),
+fn fields(rejection: &Rejection, fields: &mut HeaderMap) {
+    let (name, value) = match rejection {
+        Rejection::Caller(_) => (header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE)),
+        Rejection::Method { allow } => match HeaderValue::from_str(allow) {
+            Ok(allow) => (header::ALLOW, allow),
+            Err(_) => return,
+        },
         Rejection::Busy | Rejection::TooManySockets | Rejection::NoAddress => {
-            head.insert_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            (header::RETRY_AFTER, HeaderValue::from_static("1"))
         }
-        Rejection::SocketVersion => {
-            head.insert_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
-        }
-        _ => Ok(()),
-    }
+        Rejection::SocketVersion => (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+        _ => return,
+    };
+    fields.insert(name, value);
 }
 
-fn body(rejection: &Rejection, exchange: &Exchange, head: &mut ResponseHeader) -> pingora::Result<Bytes> {
+fn body(rejection: &Rejection, exchange: &Exchange, fields: &mut HeaderMap) -> Bytes {
     let answer = rejection.answer();
     let id = exchange.request_id.as_str();
     let live = exchange.live.as_ref().as_ref();
     if let (Rejection::Limited, Some(live)) = (rejection, live) {
-        return limited(live, exchange, head);
+        return limited(live, exchange, fields);
     }
-    head.insert_header(header::CONTENT_TYPE, JSON)?;
-    let about = match (rejection, exchange.pool.as_ref().map(|pool| pool.name.as_str())) {
-        (
-            Rejection::Unreachable
-            | Rejection::BadUpstream
-            | Rejection::UpstreamTimeout
-            | Rejection::NoAddress,
-            Some(name),
-        ) => format!(",\"upstream\":\"{name}\""),
-        _ => String::new(),
+    fields.insert(header::CONTENT_TYPE, JSON);
+    let upstream = matches!(
+        rejection,
+        Rejection::Unreachable | Rejection::BadUpstream | Rejection::UpstreamTimeout | Rejection::NoAddress
+    );
+    let about = match &exchange.pool {
+        Some(pool) if upstream => format!(",\"upstream\":\"{}\"", pool.name),
+        Some(_) | None => String::new(),
     };
     let text = format!(
         "{{\"error\":\"{}\",\"code\":\"{}\"{about},\"request_id\":\"{id}\"}}\n",
         answer.error, answer.code
     );
-    Ok(Bytes::from(text))
+    Bytes::from(text)
 }
 
 /// The problem of a spent limit names the rules; its fields describe the one that keeps longest.
-fn limited(live: &Live, exchange: &Exchange, head: &mut ResponseHeader) -> pingora::Result<Bytes> {
-    head.insert_header(header::CONTENT_TYPE, PROBLEM)?;
+fn limited(live: &Live, exchange: &Exchange, head: &mut HeaderMap) -> Bytes {
+    head.insert(header::CONTENT_TYPE, PROBLEM);
     let mut text = String::with_capacity(384);
     let problem = limits::QUOTA_EXCEEDED;
     let _ = write!(
@@ -89,7 +93,7 @@ fn limited(live: &Live, exchange: &Exchange, head: &mut ResponseHeader) -> pingo
         problem.type_uri, problem.title
     );
     if let Some((rules, decision)) = exchange.trail.limits(&live.policy) {
-        limit_fields(rules, decision, head)?;
+        limit_fields(rules, decision, None, head);
         for (place, name) in decision.violated_policies(rules).enumerate() {
             let comma = if place == 0 { "" } else { "," };
             let _ = write!(text, "{comma}\"{name}\"");
@@ -100,28 +104,36 @@ fn limited(live: &Live, exchange: &Exchange, head: &mut ResponseHeader) -> pingo
         text,
         "],\"error\":\"Too many requests\",\"code\":\"limit_exceeded\",\"request_id\":\"{id}\"}}"
     );
-    Ok(Bytes::from(text))
+    Bytes::from(text)
 }
 
-/// Says where the limits stand, beside what an upstream says of its own.
+/// Says where the limits stand, beside what an upstream says of its own. `policy` is the text of the
+/// policies where it is known already: it is the same as long as all of them applied.
 pub(super) fn limit_fields(
     rules: &RuleSet,
     decision: &Decision,
-    head: &mut ResponseHeader,
-) -> pingora::Result<()> {
-    if rules.is_empty() {
-        return Ok(());
-    }
+    policy: Option<&HeaderValue>,
+    fields: &mut HeaderMap,
+) {
     let mut text = String::with_capacity(96);
-    let mut field = |name: &'static str, write: &dyn Fn(&mut String)| {
+    let mut field = |name: HeaderName, write: &dyn Fn(&mut String)| {
         text.clear();
         write(&mut text);
-        if text.is_empty() { Ok(false) } else { head.append_header(name, text.as_str()) }
+        match HeaderValue::from_str(&text) {
+            Ok(value) if !text.is_empty() => drop(fields.append(name, value)),
+            Ok(_) | Err(_) => {}
+        }
     };
-    field(limits::RATE_LIMIT_POLICY, &|text| limits::write_rate_limit_policy(text, rules, decision))?;
-    field(limits::RATE_LIMIT, &|text| limits::write_rate_limit(text, rules, decision))?;
-    field("retry-after", &|text| limits::write_retry_after(text, decision))?;
-    Ok(())
+    if policy.is_none() {
+        field(POLICY, &|text| limits::write_rate_limit_policy(text, rules, decision));
+    }
+    field(LIMIT, &|text| limits::write_rate_limit(text, rules, decision));
+    if !decision.is_admitted() {
+        field(header::RETRY_AFTER, &|text| limits::write_retry_after(text, decision));
+    }
+    if let Some(policy) = policy {
+        fields.append(POLICY, policy.clone());
+    }
 }
 
 /// The whole answer to a head that was refused before there was a session; the connection closes after it.
