@@ -74,7 +74,8 @@ impl RouteEntry {
     /// The text of `RateLimit-Policy`, made once: it is the same for every request that all of the route's
     /// limits applied to and admitted.
     pub fn policy_text(&self, decision: &Decision) -> Option<&HeaderValue> {
-        let all = decision.standings().as_slice().len() == self.rules.rules().len();
+        let applied = decision.standings().as_slice().len();
+        let all = applied > 0 && applied == self.rules.rules().len();
         (all && decision.is_admitted()).then(|| {
             self.policy_text.get_or_init(|| {
                 let mut text = String::new();

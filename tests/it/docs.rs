@@ -229,31 +229,6 @@ fn links_within_the_repository_lead_somewhere() {
 }
 
 #[test]
-fn the_alert_rules_are_valid() {
-    let mut rules = Vec::new();
-    collect(&repository().join("conf"), "yaml", &mut rules);
-    collect(&repository().join("conf"), "yml", &mut rules);
-    rules.retain(|path| {
-        std::fs::read_to_string(path)
-            .is_ok_and(|text| text.starts_with("groups:") || text.contains("\ngroups:"))
-    });
-    if rules.is_empty() {
-        return;
-    }
-    let Some(promtool) = program("promtool") else { return };
-    for path in rules {
-        let output = Command::new(&promtool)
-            .args(["check", "rules"])
-            .arg(&path)
-            .output()
-            .expect("promtool can be started");
-        let said =
-            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {said}", path.display());
-    }
-}
-
-#[test]
 fn the_metrics_are_in_the_format_that_prometheus_reads() {
     use std::io::Write as _;
     let Some(promtool) = program("promtool") else { return };
@@ -277,10 +252,19 @@ fn the_metrics_are_in_the_format_that_prometheus_reads() {
 fn the_schema_in_the_sources_is_the_one_that_is_printed() {
     let output = run_edge(&["schema"]);
     let printed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let Ok(kept) = std::fs::read_to_string(repository().join("conf/edge.schema.json")) else { return };
-    let kept: serde_json::Value = serde_json::from_str(&kept).expect("JSON");
+    let kept: serde_json::Value = serde_json::from_str(&read("conf/edge.schema.json")).expect("JSON");
     assert!(
         kept == printed,
         "conf/edge.schema.json is out of date: openclaw-edge schema >conf/edge.schema.json"
+    );
+}
+
+#[test]
+fn the_reference_of_the_config_is_the_one_that_is_printed() {
+    let output = run_edge(&["schema", "--reference"]);
+    let printed = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(
+        printed == read("docs/configuration.md"),
+        "openclaw-edge schema --reference > docs/configuration.md"
     );
 }
