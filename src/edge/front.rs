@@ -41,7 +41,7 @@ pub(super) struct Front {
 enum Reading {
     Whole(BytesMut),
     Closed,
-    Refused(Rejection),
+    Refused(Rejection, Duration),
 }
 
 #[async_trait]
@@ -57,12 +57,11 @@ impl HttpServerApp for Front {
         let live = live.as_ref().as_ref()?;
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
         let mut stream = session.into_inner();
-        let began = Instant::now();
-        match read(&mut stream, live.head, live.keepalive, live.head_timeout, shutdown).await {
+        match read(&mut stream, live.head, live.keepalive, live.head_timeout).await {
             Reading::Closed => None,
-            Reading::Refused(rejection) => {
+            Reading::Refused(rejection, took) => {
                 let id = RequestId::fresh();
-                observe::refused_head(&self.site, &live.unmatched, peer, &rejection, &id, began);
+                observe::refused_head(&self.site, &live.unmatched, peer, &rejection, &id, took);
                 refuse(stream, &respond::raw(&rejection, &id)).await;
                 None
             }
@@ -82,37 +81,28 @@ impl HttpServerApp for Front {
     }
 }
 
-/// Reads until the head is whole. An idle connection is closed when the edge shuts down.
-async fn read(
-    stream: &mut Stream,
-    bounds: Bounds,
-    idle: Duration,
-    limit: Duration,
-    shutdown: &ShutdownWatch,
-) -> Reading {
+/// Reads until the head is whole. Idle connections end with the process when the edge goes down: they hold
+/// nothing up.
+async fn read(stream: &mut Stream, bounds: Bounds, idle: Duration, limit: Duration) -> Reading {
     let mut bytes = BytesMut::with_capacity(FIRST_READ);
-    let mut shutdown = shutdown.clone();
-    let first = tokio::select! {
-        biased;
-        read = timeout(idle, stream.read_buf(&mut bytes)) => read,
-        _ = shutdown.wait_for(|&stop| stop) => return Reading::Closed,
-    };
-    if !matches!(first, Ok(Ok(1..))) {
+    if !matches!(timeout(idle, stream.read_buf(&mut bytes)).await, Ok(Ok(1..))) {
         return Reading::Closed;
     }
-    let began = Instant::now();
+    // Most heads are whole at once and need no clock.
+    let mut began = None;
     loop {
+        let took = |began: Option<Instant>| began.map_or(Duration::ZERO, |began| began.elapsed());
         match head::examine(&bytes, bounds) {
             Ok(Progress::Whole { .. }) => return Reading::Whole(bytes),
             Ok(Progress::Partial) => {}
-            Err(fault) => return Reading::Refused(Rejection::Head(fault)),
+            Err(fault) => return Reading::Refused(Rejection::Head(fault), took(began)),
         }
         // The deadline is for the whole head, however its bytes drip.
-        let left = limit.saturating_sub(began.elapsed());
+        let left = limit.saturating_sub(began.get_or_insert_with(Instant::now).elapsed());
         match timeout(left, stream.read_buf(&mut bytes)).await {
             Ok(Ok(1..)) => {}
             Ok(Ok(0) | Err(_)) => return Reading::Closed,
-            Err(_) => return Reading::Refused(Rejection::HeadTimeout),
+            Err(_) => return Reading::Refused(Rejection::HeadTimeout, took(began)),
         }
     }
 }

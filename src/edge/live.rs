@@ -108,7 +108,6 @@ pub struct Site {
 
 impl Site {
     /// A site without a config yet.
-    #[must_use]
     pub fn new(
         limiter: Arc<Limiter>,
         metrics: Arc<Metrics>,
@@ -128,10 +127,10 @@ impl Site {
         })
     }
 
-    /// The limiter's clock.
+    /// The limiter's clock at a moment.
     #[must_use]
-    pub fn tick(&self) -> Tick {
-        Tick::between(self.started, Instant::now())
+    pub fn tick(&self, now: Instant) -> Tick {
+        Tick::between(self.started, now)
     }
 
     /// Whether clients can connect.

@@ -12,7 +12,7 @@ use crate::signatures::Failure;
 use http::header;
 use pingora::proxy::Session;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The status that is logged when the client left before an answer (as nginx has it).
 const CLIENT_GONE: u16 = 499;
@@ -86,11 +86,11 @@ pub(super) fn refused_head(
     peer: Option<IpAddr>,
     rejection: &Rejection,
     id: &RequestId,
-    began: Instant,
+    took: Duration,
 ) {
     let answer = rejection.answer();
     series.finished(answer.status);
-    series.took(began.elapsed().as_secs_f64());
+    series.took(took.as_secs_f64());
     site.metrics.refusals.with_label_values(&[answer.code]).inc();
     if site.access_log.is_on() {
         let mut line = Line::begin(unix_now(), id.as_str());
@@ -99,7 +99,7 @@ pub(super) fn refused_head(
         }
         line.number("status", answer.status);
         line.text("refused", answer.code);
-        line.millis("duration_ms", began.elapsed());
+        line.millis("duration_ms", took);
         site.access_log.line(&line.end());
     }
 }

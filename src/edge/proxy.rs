@@ -59,7 +59,7 @@ impl Proxy {
         }
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         let view = Head { peer, method: &head.method, host, path: head.uri.path(), fields: &head.headers };
-        let now = Now { tick: self.site.tick(), unix: unix_now().as_secs() };
+        let now = Now { tick: self.site.tick(exchange.started), unix: exchange.arrived.as_secs() };
         live.policy.admit(view, now, &mut exchange.trail)
     }
 
@@ -248,6 +248,9 @@ impl ProxyHttp for Proxy {
             }
             return Ok(());
         }
+        if piece.is_none() {
+            return Ok(());
+        }
         if end && piece.as_ref().is_some_and(Bytes::is_empty) {
             // An empty last piece would be written as a second end of a chunked body.
             *piece = None;
@@ -260,7 +263,7 @@ impl ProxyHttp for Proxy {
         body::count(exchange, most, piece.as_ref()).map_err(|rejection| carry(exchange, rejection))
     }
 
-    async fn upstream_response_filter(
+    async fn response_filter(
         &self,
         _: &mut Session,
         answer: &mut ResponseHeader,
@@ -273,18 +276,6 @@ impl ProxyHttp for Proxy {
             let took = dialled.elapsed();
             pool.seconds.observe(took.as_secs_f64());
             exchange.upstream_took = Some(took);
-        }
-        Ok(())
-    }
-
-    async fn response_filter(
-        &self,
-        _: &mut Session,
-        answer: &mut ResponseHeader,
-        exchange: &mut Exchange,
-    ) -> pingora::Result<()> {
-        if answer.status.is_informational() {
-            return Ok(());
         }
         // As plain parts, for the reason given above.
         let empty = ResponseHeader::build_no_case(answer.status, Some(0))?;

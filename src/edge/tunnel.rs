@@ -241,15 +241,16 @@ async fn pump(session: &mut Session, near: DuplexStream) {
     let mut open = true;
     loop {
         tokio::select! {
-            read = session.downstream_session.read_request_body(), if open && inbound.is_empty() => match read {
-                Ok(Some(bytes)) => inbound = bytes,
-                Ok(None) | Err(_) => {
+            read = session.downstream_session.read_request_body(), if open && inbound.is_empty() => {
+                if let Ok(Some(bytes)) = read {
+                    inbound = bytes;
+                } else {
                     open = false;
                     if to.shutdown().await.is_err() {
                         return;
                     }
                 }
-            },
+            }
             written = to.write(&inbound), if !inbound.is_empty() => match written {
                 Ok(n @ 1..) => drop(inbound.split_to(n)),
                 Ok(0) | Err(_) => return,

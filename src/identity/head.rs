@@ -397,7 +397,10 @@ mod tests {
                 let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
                 if examine(head.as_bytes(), BOUNDS).is_ok() {
                     let parsed = target.parse::<http::uri::PathAndQuery>();
-                    assert_eq!(parsed.ok().as_ref().map(|parsed| parsed.as_str()), Some(target.as_str()));
+                    assert_eq!(
+                        parsed.ok().as_ref().map(http::uri::PathAndQuery::as_str),
+                        Some(target.as_str())
+                    );
                 }
             }
         }
