@@ -1,6 +1,6 @@
 //! The mesh store: what the nodes remember and what they can do, kept apart by tenant.
 //!
-//! From the outside in: [`serve`] listens, `http` answers, [`Access`] says for which tenant, [`Store`] does
+//! From the outside in: [`serve()`] listens, `http` answers, [`Access`] says for which tenant, [`Store`] does
 //! it. Writes go through one thread that commits what waits together; reads go through a few others.
 //! The store knows nothing of the edge: they meet over HTTP, also inside one process.
 
