@@ -45,6 +45,7 @@ impl Run {
         let fleet = Arc::new(Fleet::default());
         let store = config.embedded().map(|embedded| open(embedded, &metrics)).transpose()?;
 
+        server::probe(&config).map_err(|error| Failure::caused("the edge cannot start", &error))?;
         let runtime = inside()?;
         let entered = runtime.enter();
         spawn_hub(&inner.hub, fleet.clone())?;
@@ -68,10 +69,9 @@ impl Run {
                 watched.watch_listener(address).await;
             }
         });
-        let result =
-            server::serve(&config, &site).map_err(|error| Failure::caused("the edge cannot start", &error));
+        server::serve(&config, &site);
         drop(runtime);
-        result
+        Ok(())
     }
 }
 

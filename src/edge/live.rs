@@ -146,7 +146,7 @@ impl Site {
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         };
-        while TcpStream::connect((ip, address.port())).await.is_err() {
+        while !answers(ip, address.port()).await {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.listening.store(true, Ordering::Release);
@@ -194,6 +194,12 @@ impl Site {
         self.metrics.held_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
         Some(Passage { site: self.clone(), what: Kind::Held(bytes) })
     }
+}
+
+/// Whether someone listens. A socket that was given the very port it asks for has only met itself.
+async fn answers(ip: IpAddr, port: u16) -> bool {
+    let Ok(stream) = TcpStream::connect((ip, port)).await else { return false };
+    matches!((stream.local_addr(), stream.peer_addr()), (Ok(own), Ok(other)) if own != other)
 }
 
 fn claim(counter: &AtomicUsize, amount: usize, most: usize) -> Option<usize> {

@@ -32,15 +32,19 @@ pub enum StartError {
     },
 }
 
-/// Runs the edge until a signal ends it. The config must be in force already.
+/// Sees whether every address can be bound: Pingora panics on one that is taken, this says it in words.
 ///
 /// # Errors
-/// [`StartError`], before anything was served.
-pub fn serve(config: &Config, site: &Arc<Site>) -> Result<(), StartError> {
+/// [`StartError`].
+pub fn probe(config: &Config) -> Result<(), StartError> {
     for &address in &config.listen {
-        // Pingora panics on an address that is taken; this says it in words.
         std::net::TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })?;
     }
+    Ok(())
+}
+
+/// Runs the edge until a signal ends it. The config must be in force already.
+pub fn serve(config: &Config, site: &Arc<Site>) {
     let mut server = Server::new_with_opt_and_conf(None, conf(config));
     server.bootstrap();
     let proxy = Arc::new(http_proxy(&server.configuration, Proxy { site: site.clone() }));
@@ -53,7 +57,6 @@ pub fn serve(config: &Config, site: &Arc<Site>) -> Result<(), StartError> {
     server.add_service(front);
     server.run(RunArgs::default());
     site.access_log.flush();
-    Ok(())
 }
 
 fn conf(config: &Config) -> ServerConf {
