@@ -154,6 +154,12 @@ impl Access {
         }
     }
 
+    /// The store's own way to a tenant's rows, for upkeep and commands; no request comes by it.
+    #[must_use]
+    pub fn upkeep(tenant: TenantId) -> Self {
+        Self { tenant, node: None, rights: Rights::Write }
+    }
+
     #[cfg(test)]
     pub(crate) fn of(tenant: &str) -> Self {
         Self { tenant: TenantId::parse(tenant).unwrap(), node: None, rights: Rights::Write }

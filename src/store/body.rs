@@ -3,9 +3,8 @@
 //! The values of members are kept as text, because a memory's value goes to the database as it came.
 
 use super::json::Json;
-use super::model::{NewMemory, NewSkill};
+use super::model::{MOST_HITS, NewMemory, NewSkill, USUAL_HITS};
 use super::reply::Refusal;
-use super::search;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -110,7 +109,7 @@ pub(crate) fn query(bytes: &[u8]) -> Result<Search, Refusal> {
 /// that is allowed.
 pub(crate) fn limit_of(text: Option<&str>) -> u32 {
     match text.and_then(|text| text.trim().parse::<f64>().ok()) {
-        Some(number) if number >= f64::from(search::MOST) => search::MOST,
+        Some(number) if number >= f64::from(MOST_HITS) => MOST_HITS,
         Some(number) if number >= 1.0 => {
             #[allow(
                 clippy::cast_possible_truncation,
@@ -121,7 +120,7 @@ pub(crate) fn limit_of(text: Option<&str>) -> u32 {
             whole
         }
         Some(number) if number < 0.0 => 1,
-        Some(_) | None => search::USUAL,
+        Some(_) | None => USUAL_HITS,
     }
 }
 

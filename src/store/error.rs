@@ -2,6 +2,7 @@
 //!
 //! The causes stay here and in the log. What a client is told is decided in [`reply`](super::reply).
 
+use super::model::Conflict;
 use std::io;
 use std::path::PathBuf;
 
@@ -54,4 +55,20 @@ pub enum StoreError {
     /// The database did not do it; the cause was logged where it happened.
     #[error("the database failed")]
     Failed,
+}
+
+/// Why nothing of a batch was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The database did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// One of the writes could not be done as things are, and so none was.
+    #[error("write {index} was refused: {conflict:?}")]
+    Refused {
+        /// Which one, from 0.
+        index: usize,
+        /// Why.
+        conflict: Conflict,
+    },
 }

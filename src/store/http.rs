@@ -4,6 +4,7 @@
 //! [`Trust`] let in. Knows nothing of SQL.
 
 use super::access::{Access, Trust};
+use super::model::{Act, Bounds, Condition, Content, Done, Expiry, Filter, Kind, Place, Target, Write};
 use super::observe::{Op, Outcome};
 use super::reply::{self, Refusal};
 use super::uri::{self, Parameters};
@@ -85,7 +86,8 @@ async fn memories(
 ) -> Result<Response, Refusal> {
     let found = Parameters::parse(query.as_deref())?;
     let Some(words) = found.q else {
-        let list = async { Ok(reply::rows(&app.store.memories(&access, found.scope).await?)) };
+        let list =
+            async { app.list(&access, Filter { scope: found.scope, ..Filter::all(Kind::Memory) }).await };
         return app.observed(Op::MemoryList, list).await;
     };
     let search = async {
@@ -113,7 +115,7 @@ async fn query(
 async fn memory(State(app): State<App>, access: Access, uri: Uri) -> Result<Response, Refusal> {
     let look = async {
         let (scope, key) = uri::scope_and_key(below(&uri, MEMORY)?)?;
-        let found = app.store.memory(&access, scope, key).await?;
+        let found = app.store.row(&access, Target { kind: Kind::Memory, scope, name: key }).await?;
         found.map(|row| reply::row(&row)).ok_or(Refusal::NotFound)
     };
     app.observed(Op::MemoryGet, look).await
@@ -136,19 +138,19 @@ async fn put_memory(
             );
             return Err(Refusal::Forbidden);
         }
-        Ok(reply::row(&app.store.put_memory(&access, memory).await?))
+        app.put(&access, Content::Memory(memory)).await
     };
     app.observed(Op::MemoryPut, put).await
 }
 
 async fn skills(State(app): State<App>, access: Access) -> Result<Response, Refusal> {
-    app.observed(Op::SkillList, async { Ok(reply::rows(&app.store.skills(&access).await?)) }).await
+    app.observed(Op::SkillList, app.list(&access, Filter::all(Kind::Skill))).await
 }
 
 async fn skill(State(app): State<App>, access: Access, uri: Uri) -> Result<Response, Refusal> {
     let look = async {
         let name = uri::segment(below(&uri, SKILLS)?)?;
-        let found = app.store.skill(&access, name).await?;
+        let found = app.store.row(&access, Target::skill(&name)).await?;
         found.map(|row| reply::row(&row)).ok_or(Refusal::NotFound)
     };
     app.observed(Op::SkillGet, look).await
@@ -166,7 +168,7 @@ async fn put_skill(
         if !access.may_write_skills() {
             return Err(Refusal::Forbidden);
         }
-        Ok(reply::row(&app.store.put_skill(&access, skill).await?))
+        app.put(&access, Content::Skill(skill)).await
     };
     app.observed(Op::SkillPut, put).await
 }
@@ -200,6 +202,21 @@ impl App {
         // Whatever else cuts a body short, its client is gone and reads no answer.
         let bytes = read.map_err(|_| Refusal::TooLarge)?;
         Ok(Held { bytes, _share: share })
+    }
+
+    async fn list(&self, access: &Access, filter: Filter) -> Result<Response, Refusal> {
+        let page = self.store.page(access, filter, Place::Newest, u32::MAX).await?;
+        Ok(reply::rows(&page.rows))
+    }
+
+    async fn put(&self, access: &Access, content: Content) -> Result<Response, Refusal> {
+        let act = Act::Put { content, expiry: Expiry::Never, sent_ms: None, proof: None };
+        let write = Write { act, condition: Condition::Always };
+        match self.store.commit(access, vec![write], Bounds::default()).await?.pop() {
+            Some(Done::Written(row)) => Ok(reply::row(&*row)),
+            // A write without a condition is done or fails.
+            Some(Done::Deleted(_) | Done::Purged | Done::Passed) | None => Err(Refusal::Unavailable),
+        }
     }
 
     async fn observed(

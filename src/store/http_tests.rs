@@ -427,9 +427,9 @@ async fn what_was_answered_is_there_when_the_store_is_opened_again() {
     assert!(!folder.path("mesh.db-wal").exists(), "the log was folded into the file");
     let settings = Settings::new(folder.path("mesh.db"), TenantId::parse("default").unwrap());
     let store = Store::open(&settings, Arc::new(Unobserved)).unwrap();
-    let rows = store.memories(&super::Access::of("acme"), None).await.unwrap();
+    let row = store.row(&super::Access::of("acme"), super::Target::memory("mesh", "k")).await.unwrap();
     let mut text = Vec::new();
-    super::ToJson::write_json(&rows[0], &mut text);
+    super::ToJson::write_json(&row.unwrap(), &mut text);
     assert_eq!(String::from_utf8(text).unwrap(), put.body);
 }
 

@@ -5,44 +5,43 @@
 //! The store knows nothing of the edge: they meet over HTTP, also inside one process.
 
 mod access;
-mod adopt;
 mod body;
+mod clock;
 mod config;
 mod error;
 mod http;
 #[cfg(test)]
 mod http_tests;
 mod json;
-mod memories;
 mod model;
 mod observe;
-mod readers;
 mod reply;
-mod schema;
-mod search;
+mod repository;
 mod serve;
-mod skills;
 pub mod socket;
+mod sqlite;
 #[cfg(test)]
 mod testing;
 mod uri;
-mod writer;
 
 pub use access::{Access, ApiKey, ApiKeys, Rights, Stranger, Trust};
+pub use clock::Clock;
 pub use config::{Config, Flags, FlagsError, Listen, load};
-pub use error::{OpenError, StoreError};
+pub use error::{CommitError, OpenError, StoreError};
 pub use json::Json;
-pub use model::{Hit, MemoryRow, NewMemory, NewSkill, SkillRow, ToJson};
+pub use model::{
+    Act, Action, Bounds, Change, Condition, Conflict, Content, Done, Expiry, Filter, Hit, Interest, Kind,
+    NewMemory, NewSkill, Page, Place, Row, Stamp, Stretch, Target, ToJson, Usage, Version, Write,
+};
 pub use observe::{Observe, Op, Outcome, Unobserved};
-pub use schema::Opened;
 pub use serve::{Listener, ServeError, serve};
+pub use sqlite::Opened;
 
 use crate::ids::TenantId;
-use readers::Readers;
+use repository::Repository;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use writer::Writer;
 
 /// Which database, and how much may wait for it.
 #[derive(Debug, Clone)]
@@ -55,27 +54,27 @@ pub struct Settings {
     pub readers: usize,
     /// Most operations of a kind (reads, writes) that wait; beyond them the store is busy.
     pub waiting: usize,
+    /// Where the time comes from.
+    pub clock: Clock,
 }
 
 impl Settings {
     /// The usual numbers.
     #[must_use]
     pub fn new(database: PathBuf, legacy_tenant: TenantId) -> Self {
-        Self { database, legacy_tenant, readers: 4, waiting: 1024 }
+        Self { database, legacy_tenant, readers: 4, waiting: 1024, clock: Clock::System }
     }
 }
 
 /// An open database. Dropping the last handle writes what was taken and closes it.
 pub struct Store {
-    // Dropped in this order: the writer's connection goes last and folds the log into the file.
-    readers: Readers,
-    writer: Writer,
+    repository: Repository,
     observe: Arc<dyn Observe>,
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("commits", &self.commits()).finish_non_exhaustive()
+        f.debug_struct("Store").field("repository", &self.repository).finish_non_exhaustive()
     }
 }
 
@@ -85,54 +84,91 @@ impl Store {
     /// # Errors
     /// [`OpenError`]; the file is then as it was.
     pub fn open(settings: &Settings, observe: Arc<dyn Observe>) -> Result<Self, OpenError> {
-        let (conn, opened) = schema::open_writer(&settings.database, &settings.legacy_tenant)?;
-        let database = settings.database.display();
+        let Settings { database, legacy_tenant, readers, waiting, clock } = settings;
+        let (engine, opened) =
+            sqlite::Engine::open(database, legacy_tenant, *readers, *waiting, clock.clone())?;
+        let database = database.display();
         match opened {
             Opened::Created => tracing::info!(%database, "made a new database"),
             Opened::Found => tracing::info!(%database, "opened the database"),
+            Opened::Upgraded { from } => {
+                tracing::info!(%database, from, "brought an older database up to date")
+            }
             Opened::Adopted { memories, skills } => {
                 tracing::info!(
                     %database,
-                    tenant = %settings.legacy_tenant,
+                    tenant = %legacy_tenant,
                     memories,
                     skills,
                     "carried an untenanted database over"
                 );
             }
         }
-        let connections = (0..settings.readers.max(1))
-            .map(|_| schema::open_reader(&settings.database))
-            .collect::<Result<_, _>>()?;
-        let readers = Readers::start(connections, settings.waiting.max(1))?;
-        let writer = Writer::start(conn, settings.waiting.max(1))?;
-        Ok(Self { readers, writer, observe })
+        Ok(Self { repository: Repository::Sqlite(engine), observe })
     }
 
-    /// The memory under this scope and key.
+    /// Does all of the writes or none, in order, each seeing the ones before; answered when it is on the
+    /// disk. Whether the caller may write there is asked before.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    pub async fn commit(
+        &self,
+        access: &Access,
+        writes: Vec<Write>,
+        bounds: Bounds,
+    ) -> Result<Vec<Done>, CommitError> {
+        self.repository.commit(access, writes, bounds).await
+    }
+
+    /// One row.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn memory(
-        &self,
-        access: &Access,
-        scope: String,
-        key: String,
-    ) -> Result<Option<MemoryRow>, StoreError> {
-        let tenant = access.tenant().clone();
-        self.readers.ask(move |conn| memories::get(conn, &tenant, &scope, &key)).await
+    pub async fn row(&self, access: &Access, target: Target) -> Result<Option<Row>, StoreError> {
+        self.repository.row(access, target).await
     }
 
-    /// All memory, or that of one scope, newest first.
+    /// Rows from a place on.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn memories(
+    pub async fn page(
         &self,
         access: &Access,
-        scope: Option<String>,
-    ) -> Result<Vec<MemoryRow>, StoreError> {
-        let tenant = access.tenant().clone();
-        self.readers.ask(move |conn| memories::list(conn, &tenant, scope.as_deref())).await
+        filter: Filter,
+        from: Place,
+        limit: u32,
+    ) -> Result<Page, StoreError> {
+        self.repository.page(access, filter, from, limit).await
+    }
+
+    /// Versions of a row, newest first, those before `before` when it is given.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn history(
+        &self,
+        access: &Access,
+        target: Target,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<Version>, StoreError> {
+        self.repository.history(access, target, before, limit).await
+    }
+
+    /// The feed after a change.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn changes(
+        &self,
+        access: &Access,
+        interest: Interest,
+        after: i64,
+        limit: u32,
+    ) -> Result<Stretch, StoreError> {
+        self.repository.changes(access, interest, after, limit).await
     }
 
     /// Memory that has all words of the query, newest first.
@@ -146,58 +182,56 @@ impl Store {
         scope: Option<String>,
         limit: u32,
     ) -> Result<Vec<Hit>, StoreError> {
-        let tenant = access.tenant().clone();
-        self.readers.ask(move |conn| search::find(conn, &tenant, &query, scope.as_deref(), limit)).await
+        self.repository.search(access, query, scope, limit).await
     }
 
-    /// Writes a memory; answered when it is on the disk. Whether the caller may is asked before.
+    /// What the tenant keeps.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn put_memory(&self, access: &Access, memory: NewMemory) -> Result<MemoryRow, StoreError> {
-        let tenant = access.tenant().clone();
-        self.writer.write(move |conn, now| memories::put(conn, &tenant, memory, now)).await
+    pub async fn usage(&self, access: &Access) -> Result<Usage, StoreError> {
+        self.repository.usage(access).await
     }
 
-    /// The skill of this name.
+    /// Takes away everything of the tenant; says what that was.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn skill(&self, access: &Access, name: String) -> Result<Option<SkillRow>, StoreError> {
-        let tenant = access.tenant().clone();
-        self.readers.ask(move |conn| skills::get(conn, &tenant, &name)).await
+    pub async fn erase(&self, access: &Access) -> Result<Usage, StoreError> {
+        self.repository.erase(access).await
     }
 
-    /// All skills, newest first.
+    /// Takes away what has expired and the feed's entries from before a Unix second; says how many rows.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn skills(&self, access: &Access) -> Result<Vec<SkillRow>, StoreError> {
-        let tenant = access.tenant().clone();
-        self.readers.ask(move |conn| skills::list(conn, &tenant)).await
+    pub async fn sweep(&self, access: &Access, feed_from: i64, most: u32) -> Result<u32, StoreError> {
+        self.repository.sweep(access, feed_from, most).await
     }
 
-    /// Writes a skill; answered when it is on the disk.
+    /// Every tenant that ever wrote; for upkeep and commands, never for a request.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn put_skill(&self, access: &Access, skill: NewSkill) -> Result<SkillRow, StoreError> {
-        let tenant = access.tenant().clone();
-        self.writer.write(move |conn, now| skills::put(conn, &tenant, skill, now)).await
+    pub async fn tenants(&self) -> Result<Vec<TenantId>, StoreError> {
+        self.repository.tenants().await
+    }
+
+    /// A key of the database's own.
+    #[must_use]
+    pub fn signing_key(&self) -> [u8; 32] {
+        self.repository.signing_key()
     }
 
     /// Whether the database answers and can be written to.
     pub async fn is_available(&self) -> bool {
-        let answers =
-            self.readers.ask(|conn| conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())));
-        // A store with much to do is there all the same.
-        self.writer.is_alive() && answers.await != Err(StoreError::Failed)
+        self.repository.is_available().await
     }
 
     /// Transactions committed since the store was opened; fewer than writes when writes came together.
     #[must_use]
     pub fn commits(&self) -> u64 {
-        self.writer.commits()
+        self.repository.commits()
     }
 
     pub(crate) fn observe(&self) -> &dyn Observe {

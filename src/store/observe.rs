@@ -57,6 +57,10 @@ pub enum Outcome {
     Invalid,
     /// The caller may not.
     Forbidden,
+    /// The row was not as the request said.
+    Conflict,
+    /// The tenant may keep no more.
+    Full,
     /// Too much was waiting.
     Busy,
     /// The database failed.
@@ -65,8 +69,16 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 6] =
-        [Self::Done, Self::Missing, Self::Invalid, Self::Forbidden, Self::Busy, Self::Failed];
+    pub const ALL: [Self; 8] = [
+        Self::Done,
+        Self::Missing,
+        Self::Invalid,
+        Self::Forbidden,
+        Self::Conflict,
+        Self::Full,
+        Self::Busy,
+        Self::Failed,
+    ];
 
     /// A label.
     #[must_use]
@@ -76,6 +88,8 @@ impl Outcome {
             Self::Missing => "missing",
             Self::Invalid => "invalid",
             Self::Forbidden => "forbidden",
+            Self::Conflict => "conflict",
+            Self::Full => "full",
             Self::Busy => "busy",
             Self::Failed => "failed",
         }

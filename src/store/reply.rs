@@ -1,8 +1,8 @@
 //! Every answer that is not a row: its status, its words, its headers, in one place.
 
 use super::access::Stranger;
-use super::error::StoreError;
-use super::model::ToJson;
+use super::error::{CommitError, StoreError};
+use super::model::{Conflict, ToJson};
 use super::observe::Outcome;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -45,6 +45,12 @@ pub(crate) enum Refusal {
     UnknownMode,
     /// Semantic search needs an embedding service, and none is configured.
     NoSemanticSearch,
+    /// The row is not as the request says.
+    PreconditionFailed,
+    /// The tenant has as many rows as it may.
+    TooManyRows,
+    /// The tenant has as many bytes as it may.
+    TooManyBytes,
     /// Too much waits.
     Busy,
     /// The database failed.
@@ -70,6 +76,9 @@ impl Refusal {
             Self::MissingWords => (StatusCode::BAD_REQUEST, "Missing query or q"),
             Self::UnknownMode => (StatusCode::BAD_REQUEST, "Unknown mode; use fts or semantic"),
             Self::NoSemanticSearch => (StatusCode::SERVICE_UNAVAILABLE, "Semantic search is not configured"),
+            Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "Precondition failed"),
+            Self::TooManyRows => (StatusCode::INSUFFICIENT_STORAGE, "The tenant may keep no more rows"),
+            Self::TooManyBytes => (StatusCode::INSUFFICIENT_STORAGE, "The tenant may keep no more bytes"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Store is busy"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Store not available"),
         }
@@ -92,6 +101,8 @@ impl Refusal {
             | Self::MissingWords
             | Self::UnknownMode
             | Self::NoSemanticSearch => Outcome::Invalid,
+            Self::PreconditionFailed => Outcome::Conflict,
+            Self::TooManyRows | Self::TooManyBytes => Outcome::Full,
             Self::Busy => Outcome::Busy,
             Self::Unavailable => Outcome::Failed,
         }
@@ -117,6 +128,26 @@ impl From<StoreError> for Refusal {
         match error {
             StoreError::Busy => Self::Busy,
             StoreError::Failed => Self::Unavailable,
+        }
+    }
+}
+
+impl From<Conflict> for Refusal {
+    fn from(conflict: Conflict) -> Self {
+        match conflict {
+            Conflict::Missing => Self::NotFound,
+            Conflict::ConditionFailed => Self::PreconditionFailed,
+            Conflict::TooManyRows => Self::TooManyRows,
+            Conflict::TooManyBytes => Self::TooManyBytes,
+        }
+    }
+}
+
+impl From<CommitError> for Refusal {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Store(error) => error.into(),
+            CommitError::Refused { conflict, .. } => conflict.into(),
         }
     }
 }

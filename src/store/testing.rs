@@ -3,7 +3,6 @@
 use super::json::Json;
 use super::model::{NewMemory, NewSkill};
 use crate::ids::TenantId;
-use rusqlite::Connection;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::Poll;
@@ -46,13 +45,6 @@ pub(crate) fn memory(scope: &str, key: &str, value: &str) -> NewMemory {
 
 pub(crate) fn skill(name: &str, content: &str) -> NewSkill {
     NewSkill { name: name.into(), source_node: "ceo".into(), content: Some(content.into()), path: None }
-}
-
-/// Our tables in memory, for tests of single statements.
-pub(crate) fn open_memory() -> Connection {
-    let conn = Connection::open_in_memory().unwrap();
-    conn.execute_batch(super::schema::TABLES).unwrap();
-    conn
 }
 
 /// Starts a future and says whether it waits for something.

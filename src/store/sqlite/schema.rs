@@ -3,9 +3,9 @@
 //! Every table leads its keys with `tenant_id`. Knows how connections are set up; does not know what
 //! is asked of them.
 
-use super::adopt;
-use super::error::OpenError;
+use super::{adopt, upgrade};
 use crate::ids::TenantId;
+use crate::store::error::OpenError;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -14,19 +14,93 @@ use std::path::Path;
 use std::time::Duration;
 
 /// `PRAGMA user_version` of a file with the tables below; 0 is a new file or one of the untenanted store.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
 
 /// How long a statement waits for another program that writes to the same file.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Statements kept ready on each connection; the store has fewer.
-const STATEMENTS: usize = 32;
+const STATEMENTS: usize = 64;
 
-/// `seq` grows with every write to any row and is the row's place in the search index: the index is
-/// read from its end, so a search finds the newest first and can stop at its limit.
-/// `version` counts the writes of one row. `adopted_id` is the row's number in the untenanted store, by
-/// which that store's vectors know it, until the row is written anew.
-pub(crate) const TABLES: &str = "
+/// `change` is the tenant's own counter at the row's last write. `place` is a memory's place in the search
+/// index, which grows with every write to any row: the index is read from its end, so a search finds the
+/// newest first and can stop at its limit. `version` counts the writes of one row. `adopted_id` is the row's
+/// number in the untenanted store, by which that store's vectors know it, until the row is written anew.
+pub(super) const TABLES: &str = "
+CREATE TABLE mesh_rows (
+  tenant_id TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  scope TEXT NOT NULL,
+  name TEXT NOT NULL,
+  value TEXT,
+  path TEXT,
+  node_id TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  change INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  expires_at INTEGER,
+  sent_ms INTEGER,
+  proof TEXT,
+  place INTEGER,
+  adopted_id INTEGER,
+  PRIMARY KEY (tenant_id, kind, scope, name)
+);
+CREATE UNIQUE INDEX mesh_rows_by_change ON mesh_rows (tenant_id, change);
+CREATE INDEX mesh_rows_by_age ON mesh_rows (tenant_id, kind, updated_at, change);
+CREATE INDEX mesh_rows_by_scope ON mesh_rows (tenant_id, kind, scope, updated_at, change);
+CREATE INDEX mesh_rows_by_node ON mesh_rows (tenant_id, kind, node_id, updated_at, change);
+CREATE INDEX mesh_rows_by_place ON mesh_rows (tenant_id, place) WHERE place IS NOT NULL;
+CREATE INDEX mesh_rows_by_end ON mesh_rows (tenant_id, expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE mesh_history (
+  tenant_id TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  scope TEXT NOT NULL,
+  name TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  change INTEGER NOT NULL,
+  action TEXT NOT NULL,
+  value TEXT,
+  path TEXT,
+  node_id TEXT,
+  updated_at INTEGER NOT NULL,
+  expires_at INTEGER,
+  sent_ms INTEGER,
+  proof TEXT,
+  PRIMARY KEY (tenant_id, kind, scope, name, version)
+);
+CREATE INDEX mesh_history_by_end ON mesh_history (tenant_id, expires_at) WHERE expires_at IS NOT NULL;
+CREATE TABLE mesh_changes (
+  tenant_id TEXT NOT NULL,
+  change INTEGER NOT NULL,
+  action TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  scope TEXT NOT NULL,
+  name TEXT NOT NULL,
+  version INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (tenant_id, change)
+) WITHOUT ROWID;
+CREATE TABLE mesh_tenants (
+  tenant_id TEXT NOT NULL PRIMARY KEY,
+  last_change INTEGER NOT NULL DEFAULT 0,
+  swept_change INTEGER NOT NULL DEFAULT 0,
+  memories INTEGER NOT NULL DEFAULT 0,
+  skills INTEGER NOT NULL DEFAULT 0,
+  bytes INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE TABLE store_facts (name TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+";
+
+/// The search index, the same since version 1.
+pub(super) const INDEX: &str = "
+CREATE VIRTUAL TABLE mesh_memory_fts USING fts5(
+  tenant_id UNINDEXED, tenant_token, scope, key, content, tokenize='unicode61'
+);
+";
+
+/// The tables of version 1, for tests of the way from there.
+#[cfg(test)]
+pub(super) const TABLES_1: &str = "
 CREATE TABLE mesh_memory (
   tenant_id TEXT NOT NULL,
   scope TEXT NOT NULL,
@@ -65,6 +139,11 @@ pub enum Opened {
     Created,
     /// It had our tables.
     Found,
+    /// It had our tables as an earlier version of this program made them.
+    Upgraded {
+        /// That version of the tables.
+        from: i64,
+    },
     /// It was an untenanted store; this much was carried over.
     Adopted {
         /// Rows of memory.
@@ -149,15 +228,43 @@ fn make_private(path: &Path) -> Result<(), OpenError> {
 fn migrate(conn: &mut Connection, legacy: &TenantId) -> rusqlite::Result<Opened> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Asked within the transaction: another process may have migrated the file in between.
-    if version(&tx)? == VERSION {
-        return Ok(Opened::Found);
-    }
-    let set_aside = adopt::set_aside(&tx)?;
-    tx.execute_batch(TABLES)?;
-    let opened = adopt::carry_over(&tx, set_aside, legacy)?;
+    let opened = match version(&tx)? {
+        VERSION => return Ok(Opened::Found),
+        1 => {
+            tx.execute_batch(TABLES)?;
+            upgrade::from_1(&tx)?;
+            Opened::Upgraded { from: 1 }
+        }
+        // Nothing, or the untenanted store: what is newer was refused before.
+        _ => {
+            let set_aside = adopt::set_aside(&tx)?;
+            create(&tx)?;
+            adopt::carry_over(&tx, set_aside, legacy)?
+        }
+    };
     tx.pragma_update(None, "user_version", VERSION)?;
     tx.commit()?;
     Ok(opened)
+}
+
+/// Makes all tables.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(super) fn create(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(TABLES)?;
+    conn.execute_batch(INDEX)
+}
+
+/// The key of the database's own; made at the first question.
+///
+/// # Errors
+/// What `SQLite` says; [`rusqlite::Error::InvalidQuery`] when the machine gives no random bytes.
+pub(super) fn signing_key(conn: &Connection) -> rusqlite::Result<[u8; 32]> {
+    let mut fresh = [0_u8; 32];
+    getrandom::fill(&mut fresh).map_err(|_| rusqlite::Error::InvalidQuery)?;
+    conn.execute("INSERT OR IGNORE INTO store_facts (name, value) VALUES ('signing_key', ?1)", [&fresh[..]])?;
+    conn.query_row("SELECT value FROM store_facts WHERE name = 'signing_key'", [], |row| row.get(0))
 }
 
 #[cfg(test)]
@@ -199,7 +306,7 @@ mod tests {
             .unwrap();
         let names: Vec<String> =
             tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-        assert_eq!(names, ["mesh_memory", "mesh_memory_fts", "mesh_skills"]);
+        assert_eq!(names, ["mesh_rows", "mesh_history", "mesh_changes", "mesh_tenants", "mesh_memory_fts"]);
         for table in names {
             let first: String = conn
                 .query_row("SELECT name FROM pragma_table_info(?1) WHERE cid = 0", [&table], |row| row.get(0))

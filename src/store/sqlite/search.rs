@@ -4,16 +4,10 @@
 //! for it. Results come newest first and not by rank: a rank would weigh words by how often they
 //! stand in everybody's rows.
 
-use super::model::{Hit, NewMemory};
 use crate::ids::TenantId;
+use crate::store::model::{Hit, MOST_HITS, NewMemory};
 use rusqlite::{Connection, params};
 use std::fmt::Write;
-
-/// Most results of one search.
-pub(super) const MOST: u32 = 100;
-
-/// Results of a search that does not say how many.
-pub(super) const USUAL: u32 = 25;
 
 /// More of a query than this is not looked at.
 const MOST_QUERY_BYTES: usize = 4096;
@@ -31,18 +25,20 @@ pub(crate) fn find(
     query: &str,
     scope: Option<&str>,
     limit: u32,
+    now: i64,
 ) -> rusqlite::Result<Vec<Hit>> {
     let Some(words) = plain_words(query) else { return Ok(Vec::new()) };
     let expression = format!("tenant_token : {} AND {{scope key content}} : ({words})", token(tenant));
     // The table is asked for the tenant as well: a mistake in the index must not be enough to leak a row.
     // The scope is compared in the same place, before the limit counts.
     conn.prepare_cached(
-        "SELECT m.scope, m.key, snippet(mesh_memory_fts, 4, '', '', '…', 64)
-         FROM mesh_memory_fts f CROSS JOIN mesh_memory m ON m.seq = f.rowid
+        "SELECT m.scope, m.name, snippet(mesh_memory_fts, 4, '', '', '…', 64)
+         FROM mesh_memory_fts f CROSS JOIN mesh_rows m ON m.place = f.rowid
          WHERE mesh_memory_fts MATCH ?1 AND m.tenant_id = ?2 AND (?3 IS NULL OR m.scope = ?3)
+           AND (m.expires_at IS NULL OR m.expires_at > ?5)
          ORDER BY f.rowid DESC LIMIT ?4",
     )?
-    .query_map(params![expression, tenant.as_str(), scope, limit.clamp(1, MOST)], |row| {
+    .query_map(params![expression, tenant.as_str(), scope, limit.clamp(1, MOST_HITS), now], |row| {
         let snippet: Option<String> = row.get(2)?;
         Ok(Hit { scope: row.get(0)?, key: row.get(1)?, snippet: snippet.filter(|text| !text.is_empty()) })
     })?
@@ -75,6 +71,19 @@ pub(crate) fn remove(conn: &Connection, seq: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Takes all of a tenant's entries out of the index; before its rows go.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(crate) fn remove_all(conn: &Connection, tenant: &TenantId) -> rusqlite::Result<()> {
+    conn.execute(
+        "DELETE FROM mesh_memory_fts WHERE rowid IN
+           (SELECT place FROM mesh_rows WHERE tenant_id = ?1 AND place IS NOT NULL)",
+        [tenant.as_str()],
+    )?;
+    Ok(())
+}
+
 /// The tenant's own word. Hex, because the tokenizer would cut a name at `-`, `_` and `.` and then find
 /// one tenant's name within another's.
 fn token(tenant: &TenantId) -> String {
@@ -103,13 +112,13 @@ fn plain_words(query: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::memories;
-    use crate::store::testing::{memory, open_memory, tenant};
+    use crate::store::sqlite::testing::{open_memory, put};
+    use crate::store::testing::{memory, tenant};
     use proptest::prelude::{any, prop_assert, proptest};
     use proptest::test_runner::Config;
 
     fn keys(conn: &Connection, who: &str, query: &str, scope: Option<&str>, limit: u32) -> Vec<String> {
-        find(conn, &tenant(who), query, scope, limit).unwrap().into_iter().map(|hit| hit.key).collect()
+        find(conn, &tenant(who), query, scope, limit, 5).unwrap().into_iter().map(|hit| hit.key).collect()
     }
 
     fn filled() -> Connection {
@@ -120,7 +129,7 @@ mod tests {
             ("acme", "mesh", "emoji", r#""rocket 🚀 launch""#),
             ("globex", "mesh", "plan", r#""dawn belongs to globex""#),
         ] {
-            memories::put(&conn, &tenant(who), memory(scope, key, value), 5).unwrap();
+            put(&conn, &tenant(who), memory(scope, key, value), 5);
         }
         conn
     }
@@ -143,10 +152,8 @@ mod tests {
     fn a_scope_narrows_and_the_limit_counts_what_is_left() {
         let conn = filled();
         for n in 0..50 {
-            memories::put(&conn, &tenant("globex"), memory("mesh", &format!("flood-{n}"), "\"dawn\""), 9)
-                .unwrap();
-            memories::put(&conn, &tenant("acme"), memory("noise", &format!("flood-{n}"), "\"dawn\""), 9)
-                .unwrap();
+            put(&conn, &tenant("globex"), memory("mesh", &format!("flood-{n}"), "\"dawn\""), 9);
+            put(&conn, &tenant("acme"), memory("noise", &format!("flood-{n}"), "\"dawn\""), 9);
         }
         assert_eq!(keys(&conn, "acme", "dawn", Some("mesh"), 1), ["plan"]);
         assert_eq!(keys(&conn, "acme", "dawn", None, 25).len(), 25);
@@ -159,7 +166,7 @@ mod tests {
         let conn = open_memory();
         let names = ["acme", "acme-1", "acme.1", "x-acme", "1", "t61636d65"];
         for name in names {
-            memories::put(&conn, &tenant(name), memory("mesh", name, r#""shared word""#), 5).unwrap();
+            put(&conn, &tenant(name), memory("mesh", name, r#""shared word""#), 5);
         }
         for name in names {
             assert_eq!(keys(&conn, name, "shared", None, 100), [name]);
@@ -203,7 +210,7 @@ mod tests {
     #[test]
     fn the_snippet_is_the_text_around_what_was_found() {
         let conn = filled();
-        let hit = &find(&conn, &tenant("acme"), "foggy", None, 25).unwrap()[0];
+        let hit = &find(&conn, &tenant("acme"), "foggy", None, 25, 5).unwrap()[0];
         assert_eq!(hit.snippet.as_deref(), Some("weather-report Dawn is foggy, Zürich"));
         assert_eq!((hit.scope.as_str(), hit.key.as_str()), ("node", "weather-report"));
     }
@@ -211,7 +218,7 @@ mod tests {
     #[test]
     fn a_row_that_was_written_over_is_found_by_its_new_words_alone() {
         let conn = filled();
-        memories::put(&conn, &tenant("acme"), memory("mesh", "plan", "\"retreat\""), 6).unwrap();
+        put(&conn, &tenant("acme"), memory("mesh", "plan", "\"retreat\""), 6);
         assert!(keys(&conn, "acme", "attack", None, 25).is_empty());
         assert_eq!(keys(&conn, "acme", "retreat", None, 25), ["plan"]);
         assert_eq!(keys(&conn, "globex", "dawn", None, 25), ["plan"]);
@@ -223,7 +230,7 @@ mod tests {
         fn no_query_text_is_an_error_or_leaves_the_tenant(query in any::<String>(), glue in r#"[ "*()^:+\-{}A-Z\x00]{0,30}"#) {
             let conn = filled();
             for text in [query.clone(), glue.clone(), format!("{glue}dawn{query}"), format!("dawn {glue}")] {
-                let hits = find(&conn, &tenant("globex"), &text, None, 100).unwrap();
+                let hits = find(&conn, &tenant("globex"), &text, None, 100, 5).unwrap();
                 prop_assert!(hits.iter().all(|hit| hit.snippet.as_deref() == Some("plan dawn belongs to globex")));
             }
         }

@@ -2,19 +2,27 @@
 //!
 //! Knows nothing of rows: it is handed work, and tells each caller only after the commit.
 
-use super::error::{OpenError, StoreError};
+use crate::store::clock::Clock;
+use crate::store::error::{OpenError, StoreError};
 use rusqlite::{Connection, TransactionBehavior};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 /// Most writes in one transaction.
 const MOST_AT_ONCE: usize = 256;
 
 /// One write, to be done within a transaction at this Unix second.
-type Order = Box<dyn FnOnce(&Connection, i64) -> rusqlite::Result<Announcement> + Send>;
+type Order = Box<dyn FnOnce(&Connection, i64) -> rusqlite::Result<Verdict<Announcement>> + Send>;
+
+/// What becomes of a piece of work that did not fail.
+pub(crate) enum Verdict<T> {
+    /// It is committed.
+    Keep(T),
+    /// It is undone; its caller is told so.
+    Undo(T),
+}
 
 /// Tells a caller that its write is on the disk. Dropped untold it reads as a failure at the other
 /// end, so every way out of here but a commit is a failure.
@@ -33,13 +41,13 @@ impl Writer {
     ///
     /// # Errors
     /// [`OpenError::Thread`].
-    pub(crate) fn start(conn: Connection, waiting: usize) -> Result<Self, OpenError> {
+    pub(crate) fn start(conn: Connection, waiting: usize, clock: Clock) -> Result<Self, OpenError> {
         let (orders, queue) = mpsc::channel(waiting);
         let commits = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&commits);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || run(conn, queue, &counter))
+            .spawn(move || run(conn, queue, &counter, &clock))
             .map_err(OpenError::Thread)?;
         Ok(Self { orders: Some(orders), commits, thread: Some(thread) })
     }
@@ -50,15 +58,16 @@ impl Writer {
     /// [`StoreError::Busy`] when too much waits, [`StoreError::Failed`] when nothing was written.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection, i64) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&Connection, i64) -> rusqlite::Result<Verdict<T>> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, done) = oneshot::channel();
         let order: Order = Box::new(move |conn, now| {
-            let outcome = work(conn, now)?;
-            Ok(Box::new(move || {
-                // A caller that went away has its write all the same.
-                let _ = answer.send(outcome);
-            }))
+            // A caller that went away has its write all the same.
+            let announce = |outcome| -> Announcement { Box::new(move || drop(answer.send(outcome))) };
+            Ok(match work(conn, now)? {
+                Verdict::Keep(outcome) => Verdict::Keep(announce(outcome)),
+                Verdict::Undo(outcome) => Verdict::Undo(announce(outcome)),
+            })
         });
         let orders = self.orders.as_ref().ok_or(StoreError::Failed)?;
         orders.try_send(order).map_err(|refused| match refused {
@@ -89,11 +98,11 @@ impl Drop for Writer {
     }
 }
 
-fn run(mut conn: Connection, mut queue: mpsc::Receiver<Order>, commits: &AtomicU64) {
+fn run(mut conn: Connection, mut queue: mpsc::Receiver<Order>, commits: &AtomicU64, clock: &Clock) {
     let mut orders = Vec::with_capacity(MOST_AT_ONCE);
     while queue.blocking_recv_many(&mut orders, MOST_AT_ONCE) > 0 {
         let count = orders.len();
-        match commit(&mut conn, orders.drain(..)) {
+        match commit(&mut conn, orders.drain(..), clock.seconds()) {
             Ok(announcements) => {
                 commits.fetch_add(1, Ordering::Relaxed);
                 for announce in announcements {
@@ -108,15 +117,23 @@ fn run(mut conn: Connection, mut queue: mpsc::Receiver<Order>, commits: &AtomicU
 }
 
 /// Each order in a savepoint of its own: one that fails takes nothing of the others with it.
-fn commit(conn: &mut Connection, orders: impl Iterator<Item = Order>) -> rusqlite::Result<Vec<Announcement>> {
-    let now = unix_seconds();
+fn commit(
+    conn: &mut Connection,
+    orders: impl Iterator<Item = Order>,
+    now: i64,
+) -> rusqlite::Result<Vec<Announcement>> {
     let mut tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut announcements = Vec::new();
     for order in orders {
         let savepoint = tx.savepoint()?;
         match order(&savepoint, now) {
-            Ok(announcement) => {
+            Ok(Verdict::Keep(announcement)) => {
                 savepoint.commit()?;
+                announcements.push(announcement);
+            }
+            Ok(Verdict::Undo(announcement)) => {
+                // Dropped, it is rolled back.
+                drop(savepoint);
                 announcements.push(announcement);
             }
             Err(error) => {
@@ -134,17 +151,9 @@ fn commit(conn: &mut Connection, orders: impl Iterator<Item = Order>) -> rusqlit
     Ok(announcements)
 }
 
-fn unix_seconds() -> i64 {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "rows carry the time of their write; no decision hangs on it"
-    )]
-    let now = SystemTime::now();
-    now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::Verdict::Keep;
     use super::*;
     use crate::store::testing::{Folder, is_waiting};
     use rusqlite::params;
@@ -155,28 +164,31 @@ mod tests {
         conn
     }
 
-    fn insert(number: i64) -> impl FnOnce(&Connection, i64) -> rusqlite::Result<i64> + Send + 'static {
+    fn insert(
+        number: i64,
+    ) -> impl FnOnce(&Connection, i64) -> rusqlite::Result<Verdict<i64>> + Send + 'static {
         move |conn, _| {
             conn.execute("INSERT INTO t VALUES (?1)", params![number])?;
-            Ok(number)
+            Ok(Keep(number))
         }
     }
 
     /// Holds the writer up until released, so that what comes after it waits together.
-    fn hold()
-    -> (std::sync::mpsc::Sender<()>, impl FnOnce(&Connection, i64) -> rusqlite::Result<()> + Send + 'static)
-    {
+    fn hold() -> (
+        std::sync::mpsc::Sender<()>,
+        impl FnOnce(&Connection, i64) -> rusqlite::Result<Verdict<()>> + Send + 'static,
+    ) {
         let (release, held) = std::sync::mpsc::channel::<()>();
         (release, move |_: &Connection, _| {
             let _ = held.recv();
-            Ok(())
+            Ok(Keep(()))
         })
     }
 
     #[tokio::test]
     async fn what_waits_together_is_committed_together() {
         let folder = Folder::new();
-        let writer = Arc::new(Writer::start(table(&folder), 1024).unwrap());
+        let writer = Arc::new(Writer::start(table(&folder), 1024, Clock::System).unwrap());
         let (release, held) = hold();
         let first = writer.write(held);
         tokio::pin!(first);
@@ -196,11 +208,11 @@ mod tests {
     #[tokio::test]
     async fn one_bad_write_does_not_take_the_others_with_it() {
         let folder = Folder::new();
-        let writer = Writer::start(table(&folder), 16).unwrap();
+        let writer = Writer::start(table(&folder), 16, Clock::System).unwrap();
         let (release, held) = hold();
         let half_done = |conn: &Connection, _: i64| {
             conn.execute("INSERT INTO t VALUES (50)", [])?;
-            conn.execute("INSERT INTO t VALUES (50)", []).map(|_| ())
+            conn.execute("INSERT INTO t VALUES (50)", []).map(|_| Keep(()))
         };
         let (first, a, bad, b) =
             (writer.write(held), writer.write(insert(1)), writer.write(half_done), writer.write(insert(2)));
@@ -209,7 +221,7 @@ mod tests {
         assert_eq!((first, a, bad, b), (Ok(()), Ok(1), Err(StoreError::Failed), Ok(2)));
         let there = writer
             .write(|conn, _| {
-                conn.query_row("SELECT group_concat(a) FROM t", [], |row| row.get::<_, String>(0))
+                conn.query_row("SELECT group_concat(a) FROM t", [], |row| row.get::<_, String>(0)).map(Keep)
             })
             .await;
         assert_eq!(there.unwrap(), "1,2");
@@ -218,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_is_busy_at_once() {
         let folder = Folder::new();
-        let writer = Writer::start(table(&folder), 1).unwrap();
+        let writer = Writer::start(table(&folder), 1, Clock::System).unwrap();
         let (started, has_started) = std::sync::mpsc::channel();
         let (release, held) = hold();
         let first = writer.write(move |conn, now| {
@@ -239,7 +251,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_comes_only_after_the_commit_that_others_can_see() {
         let folder = Folder::new();
-        let writer = Writer::start(table(&folder), 16).unwrap();
+        let writer = Writer::start(table(&folder), 16, Clock::System).unwrap();
         let other = Connection::open(folder.path("w.db")).unwrap();
         for n in 0..20 {
             writer.write(insert(n)).await.unwrap();
@@ -253,12 +265,27 @@ mod tests {
         let folder = Folder::new();
         let conn = table(&folder);
         conn.busy_timeout(std::time::Duration::ZERO).unwrap();
-        let writer = Writer::start(conn, 16).unwrap();
+        let writer = Writer::start(conn, 16, Clock::System).unwrap();
         let other = Connection::open(folder.path("w.db")).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         assert_eq!(writer.write(insert(1)).await, Err(StoreError::Failed));
         other.execute_batch("ROLLBACK").unwrap();
         assert_eq!(writer.write(insert(1)).await, Ok(1));
         assert!(writer.is_alive());
+    }
+
+    #[tokio::test]
+    async fn work_that_is_undone_leaves_nothing_and_its_caller_is_told() {
+        let folder = Folder::new();
+        let writer = Writer::start(table(&folder), 16, Clock::System).unwrap();
+        let undone = |conn: &Connection, _: i64| {
+            conn.execute("INSERT INTO t VALUES (7)", [])?;
+            Ok(Verdict::Undo("refused"))
+        };
+        assert_eq!(writer.write(undone).await, Ok("refused"));
+        let count = |conn: &Connection, _: i64| {
+            conn.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).map(Keep)
+        };
+        assert_eq!(writer.write(count).await, Ok(0));
     }
 }

@@ -3,12 +3,11 @@
 //! Touches `mesh_memory`, `mesh_memory_fts` and `mesh_skills` alone: the vectors (whose module is not
 //! loaded here) and the tables of other programs in the same file stay as they are.
 
-use super::json::Json;
-use super::memories;
-use super::model::{MemoryRow, NewMemory, NewSkill, SkillRow};
 use super::schema::Opened;
-use super::skills;
+use super::{ledger, rows};
 use crate::ids::TenantId;
+use crate::store::json::Json;
+use crate::store::model::{Action, Content, NewMemory, NewSkill, Stamp};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 
@@ -57,7 +56,7 @@ pub(crate) fn carry_over(conn: &Connection, old: SetAside, tenant: &TenantId) ->
         )?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
-            memories::insert(conn, tenant, &memory(row)?, row.get(0)?)?;
+            carry(conn, tenant, Content::Memory(memory(row)?), seconds(row.get_ref(5)?), row.get(0)?)?;
             counts.0 += 1;
         }
     }
@@ -67,7 +66,7 @@ pub(crate) fn carry_over(conn: &Connection, old: SetAside, tenant: &TenantId) ->
         )?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
-            skills::write(conn, tenant, &skill(row)?)?;
+            carry(conn, tenant, Content::Skill(skill(row)?), seconds(row.get_ref(4)?), None)?;
             counts.1 += 1;
         }
     }
@@ -79,6 +78,20 @@ pub(crate) fn carry_over(conn: &Connection, old: SetAside, tenant: &TenantId) ->
     })
 }
 
+fn carry(
+    conn: &Connection,
+    tenant: &TenantId,
+    content: Content,
+    updated_at: i64,
+    adopted_id: Option<i64>,
+) -> rusqlite::Result<()> {
+    let target = content.target();
+    let change = ledger::record(conn, tenant, &target, Action::Put, 1, updated_at)?;
+    ledger::add(conn, tenant, target.kind, 1, content.bytes())?;
+    let stamp = Stamp { version: 1, change, updated_at, expires_at: None };
+    rows::insert(conn, tenant, &crate::store::model::Row { content, stamp, proof: None }, None, adopted_id)
+}
+
 fn exists(conn: &Connection, table: &str) -> rusqlite::Result<bool> {
     conn.query_row(
         "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1)",
@@ -87,24 +100,22 @@ fn exists(conn: &Connection, table: &str) -> rusqlite::Result<bool> {
     )
 }
 
-fn memory(row: &Row<'_>) -> rusqlite::Result<MemoryRow> {
-    let memory = NewMemory {
+fn memory(row: &Row<'_>) -> rusqlite::Result<NewMemory> {
+    Ok(NewMemory {
         scope: text(row.get_ref(1)?).unwrap_or_default(),
         key: text(row.get_ref(2)?).unwrap_or_default(),
         value: as_it_was_read(row.get_ref(3)?),
         node_id: text(row.get_ref(4)?).unwrap_or_default(),
-    };
-    Ok(MemoryRow { memory, updated_at: seconds(row.get_ref(5)?) })
+    })
 }
 
-fn skill(row: &Row<'_>) -> rusqlite::Result<SkillRow> {
-    let skill = NewSkill {
+fn skill(row: &Row<'_>) -> rusqlite::Result<NewSkill> {
+    Ok(NewSkill {
         name: text(row.get_ref(0)?).unwrap_or_default(),
         source_node: text(row.get_ref(1)?).unwrap_or_default(),
         content: text(row.get_ref(2)?),
         path: text(row.get_ref(3)?),
-    };
-    Ok(SkillRow { skill, updated_at: seconds(row.get_ref(4)?) })
+    })
 }
 
 /// The untenanted store kept strings bare and everything else as JSON, and read whatever parsed as
@@ -136,9 +147,11 @@ fn seconds(column: ValueRef<'_>) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::schema::open_writer;
+    use crate::store::model::{self, Filter, Kind, Place, Target};
+    use crate::store::sqlite::schema::open_writer;
+    use crate::store::sqlite::testing::put;
+    use crate::store::sqlite::{list, search};
     use crate::store::testing::{Folder, OLD_TABLES, tenant};
-    use crate::store::{memories, search, skills};
 
     fn old_database(folder: &Folder) -> std::path::PathBuf {
         let path = folder.path("old.db");
@@ -148,8 +161,20 @@ mod tests {
     }
 
     fn value_of(conn: &Connection, who: &str, scope: &str, key: &str) -> Option<String> {
-        let row = memories::get(conn, &tenant(who), scope, key).unwrap();
-        row.map(|row| row.memory.value.as_str().to_owned())
+        rows::get(conn, &tenant(who), &Target::memory(scope, key), 1000)
+            .unwrap()
+            .map(|row| of(row).value.as_str().to_owned())
+    }
+
+    fn of(row: model::Row) -> NewMemory {
+        match row.content {
+            Content::Memory(memory) => memory,
+            Content::Skill(skill) => panic!("{skill:?}"),
+        }
+    }
+
+    fn list(conn: &Connection, who: &str, kind: Kind) -> Vec<model::Row> {
+        list::page(conn, &tenant(who), &Filter::all(kind), Place::Newest, 100, 1000).unwrap().rows
     }
 
     #[test]
@@ -158,11 +183,11 @@ mod tests {
         let path = old_database(&folder);
         let (conn, opened) = open_writer(&path, &tenant("default")).unwrap();
         assert_eq!(opened, Opened::Adopted { memories: 8, skills: 2 });
-        let first = memories::list(&conn, &tenant("default"), None).unwrap();
+        let first = list(&conn, "default", Kind::Memory);
         drop(conn);
         let (conn, opened) = open_writer(&path, &tenant("ignored-now")).unwrap();
         assert_eq!(opened, Opened::Found);
-        assert_eq!(memories::list(&conn, &tenant("default"), None).unwrap(), first);
+        assert_eq!(list(&conn, "default", Kind::Memory), first);
 
         let read = |scope: &str, key: &str| value_of(&conn, "default", scope, key).unwrap();
         assert_eq!(read("mesh", "object"), r#"{"plan":"attack at dawn","n":[1,2.5,null]}"#);
@@ -180,25 +205,32 @@ mod tests {
     fn the_order_the_nodes_and_the_times_are_kept() {
         let folder = Folder::new();
         let (conn, _) = open_writer(&old_database(&folder), &tenant("legacy")).unwrap();
-        let rows = memories::list(&conn, &tenant("legacy"), None).unwrap();
-        let seen: Vec<_> = rows.iter().map(|row| (row.memory.key.as_str(), row.updated_at)).collect();
+        let rows = list(&conn, "legacy", Kind::Memory);
+        let seen: Vec<_> = rows.iter().map(|row| (row.content.target().name, row.stamp.updated_at)).collect();
+        let seen: Vec<_> = seen.iter().map(|(key, at)| (key.as_str(), *at)).collect();
         // Newest first; of one second, the row that was made last.
         assert_eq!(seen[..3], [("plain", 900), ("sigma", 500), ("labelled", 500)]);
-        assert_eq!(rows[0].memory.node_id, "ceo");
-        let skills = skills::list(&conn, &tenant("legacy")).unwrap();
+        assert_eq!(rows[0].content.node(), "ceo");
+        let skills: Vec<NewSkill> = list(&conn, "legacy", Kind::Skill)
+            .into_iter()
+            .map(|row| match row.content {
+                Content::Skill(skill) => skill,
+                Content::Memory(memory) => panic!("{memory:?}"),
+            })
+            .collect();
         assert_eq!(skills.len(), 2);
-        assert_eq!(skills[0].skill.name, "deploy");
-        assert_eq!(skills[0].skill.content, None);
-        assert_eq!(skills[1].skill.content.as_deref(), Some("# how to review"));
+        assert_eq!(skills[0].name, "deploy");
+        assert_eq!(skills[0].content, None);
+        assert_eq!(skills[1].content.as_deref(), Some("# how to review"));
     }
 
     #[test]
     fn adopted_rows_are_found_by_a_search_even_when_the_old_index_was_behind() {
         let folder = Folder::new();
         let (conn, _) = open_writer(&old_database(&folder), &tenant("default")).unwrap();
-        let hits = search::find(&conn, &tenant("default"), "dawn", None, 25).unwrap();
+        let hits = search::find(&conn, &tenant("default"), "dawn", None, 25, 1000).unwrap();
         assert_eq!(hits.iter().map(|hit| hit.key.as_str()).collect::<Vec<_>>(), ["object"]);
-        assert!(search::find(&conn, &tenant("acme"), "dawn", None, 25).unwrap().is_empty());
+        assert!(search::find(&conn, &tenant("acme"), "dawn", None, 25, 1000).unwrap().is_empty());
     }
 
     #[test]
@@ -238,12 +270,13 @@ mod tests {
         let folder = Folder::new();
         let (conn, _) = open_writer(&old_database(&folder), &tenant("default")).unwrap();
         let number = |conn: &Connection| -> Option<i64> {
-            conn.query_row("SELECT adopted_id FROM mesh_memory WHERE key = 'plain'", [], |row| row.get(0))
+            conn.query_row("SELECT adopted_id FROM mesh_rows WHERE name = 'plain'", [], |row| row.get(0))
                 .unwrap()
         };
         assert_eq!(number(&conn), Some(2));
-        let again = memories::get(&conn, &tenant("default"), "mesh", "plain").unwrap().unwrap();
-        memories::put(&conn, &tenant("default"), again.memory, 1000).unwrap();
+        let again =
+            rows::get(&conn, &tenant("default"), &Target::memory("mesh", "plain"), 1000).unwrap().unwrap();
+        put(&conn, &tenant("default"), of(again), 1000);
         assert_eq!(number(&conn), None);
     }
 

@@ -3,7 +3,7 @@
 //! Threads of its own and not the runtime's blocking ones: the store runs inside another program's
 //! runtime, and a slow disk must not use up what that program needs.
 
-use super::error::{OpenError, StoreError};
+use crate::store::error::{OpenError, StoreError};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};

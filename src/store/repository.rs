@@ -1,0 +1,145 @@
+//! The seam between what clients ask and where rows are kept: one enum of engines, one set of questions.
+//!
+//! Every method takes an [`Access`], and so a tenant; what an engine does for it touches that tenant's
+//! rows alone. What the words mean is in [`model`](super::model), and is the same for every engine:
+//! - a commit is atomic, and durable when it is answered;
+//! - a tenant's changes become visible in the order of their numbers, none left out;
+//! - a row whose time is over is not there, whether it was swept or not.
+
+use super::access::Access;
+use super::error::{CommitError, StoreError};
+use super::model::{
+    Bounds, Done, Filter, Hit, Interest, Page, Place, Row, Stretch, Target, Usage, Version, Write,
+};
+use super::sqlite;
+use crate::ids::TenantId;
+
+/// Where rows are kept.
+#[derive(Debug)]
+pub(crate) enum Repository {
+    /// In a file of this machine.
+    Sqlite(sqlite::Engine),
+}
+
+impl Repository {
+    /// Does all of the writes or none; in order, each seeing the ones before. Answered when it is durable.
+    pub(crate) async fn commit(
+        &self,
+        access: &Access,
+        writes: Vec<Write>,
+        bounds: Bounds,
+    ) -> Result<Vec<Done>, CommitError> {
+        match self {
+            Self::Sqlite(engine) => engine.commit(access, writes, bounds).await,
+        }
+    }
+
+    /// One live row.
+    pub(crate) async fn row(&self, access: &Access, target: Target) -> Result<Option<Row>, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.row(access, target).await,
+        }
+    }
+
+    /// Live rows from a place on, at most `limit`.
+    pub(crate) async fn page(
+        &self,
+        access: &Access,
+        filter: Filter,
+        from: Place,
+        limit: u32,
+    ) -> Result<Page, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.page(access, filter, from, limit).await,
+        }
+    }
+
+    /// Versions of a row, newest first, those before `before` when it is given, at most `limit`.
+    pub(crate) async fn history(
+        &self,
+        access: &Access,
+        target: Target,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<Version>, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.history(access, target, before, limit).await,
+        }
+    }
+
+    /// The feed after a change, at most `limit` entries.
+    pub(crate) async fn changes(
+        &self,
+        access: &Access,
+        interest: Interest,
+        after: i64,
+        limit: u32,
+    ) -> Result<Stretch, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.changes(access, interest, after, limit).await,
+        }
+    }
+
+    /// Full-text search: memory that has all words of the query.
+    pub(crate) async fn search(
+        &self,
+        access: &Access,
+        query: String,
+        scope: Option<String>,
+        limit: u32,
+    ) -> Result<Vec<Hit>, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.search(access, query, scope, limit).await,
+        }
+    }
+
+    /// What the tenant keeps.
+    pub(crate) async fn usage(&self, access: &Access) -> Result<Usage, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.usage(access).await,
+        }
+    }
+
+    /// Takes away everything of the tenant; its counter goes on, and the feed has one entry that says so.
+    pub(crate) async fn erase(&self, access: &Access) -> Result<Usage, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.erase(access).await,
+        }
+    }
+
+    /// Takes away what has expired and entries of the feed from before `feed_from` (Unix seconds); at most
+    /// `most` rows. Says how many rows were taken.
+    pub(crate) async fn sweep(&self, access: &Access, feed_from: i64, most: u32) -> Result<u32, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.sweep(access, feed_from, most).await,
+        }
+    }
+
+    /// Every tenant that ever wrote. For upkeep alone: no request may learn of another tenant.
+    pub(crate) async fn tenants(&self) -> Result<Vec<TenantId>, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.tenants().await,
+        }
+    }
+
+    /// A key of the database's own, made when the database was; cursors are signed with it.
+    pub(crate) fn signing_key(&self) -> [u8; 32] {
+        match self {
+            Self::Sqlite(engine) => engine.signing_key(),
+        }
+    }
+
+    /// Whether the database answers and can be written to.
+    pub(crate) async fn is_available(&self) -> bool {
+        match self {
+            Self::Sqlite(engine) => engine.is_available().await,
+        }
+    }
+
+    /// Transactions committed since it was opened.
+    pub(crate) fn commits(&self) -> u64 {
+        match self {
+            Self::Sqlite(engine) => engine.commits(),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What is counted for each tenant: its changes, its rows, its bytes; and the log of changes.
+//!
+//! The one place that hands out a change's number.
+
+use crate::ids::TenantId;
+use crate::store::model::{Action, Kind, Target, Usage};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// Writes a change into the log and gives its number.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(super) fn record(
+    conn: &Connection,
+    tenant: &TenantId,
+    target: &Target,
+    action: Action,
+    version: i64,
+    now: i64,
+) -> rusqlite::Result<i64> {
+    let change: i64 = conn
+        .prepare_cached(
+            "INSERT INTO mesh_tenants (tenant_id, last_change) VALUES (?1, 1)
+             ON CONFLICT (tenant_id) DO UPDATE SET last_change = last_change + 1 RETURNING last_change",
+        )?
+        .query_row(params![tenant.as_str()], |row| row.get(0))?;
+    conn.prepare_cached(
+        "INSERT INTO mesh_changes (tenant_id, change, action, kind, scope, name, version, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        tenant.as_str(),
+        change,
+        action.as_str(),
+        target.kind.as_str(),
+        target.scope,
+        target.name,
+        version,
+        now
+    ])?;
+    Ok(change)
+}
+
+/// Adds to what the tenant's rows and bytes come to; takes away with negative numbers.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(super) fn add(
+    conn: &Connection,
+    tenant: &TenantId,
+    kind: Kind,
+    rows: i64,
+    bytes: i64,
+) -> rusqlite::Result<()> {
+    let (memories, skills) = match kind {
+        Kind::Memory => (rows, 0),
+        Kind::Skill => (0, rows),
+    };
+    conn.prepare_cached(
+        "INSERT INTO mesh_tenants (tenant_id, memories, skills, bytes) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (tenant_id) DO UPDATE SET memories = memories + excluded.memories,
+           skills = skills + excluded.skills, bytes = bytes + excluded.bytes",
+    )?
+    .execute(params![tenant.as_str(), memories, skills, bytes])?;
+    Ok(())
+}
+
+/// What the tenant keeps.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(super) fn usage(conn: &Connection, tenant: &TenantId) -> rusqlite::Result<Usage> {
+    let counted = counts(conn, tenant)?;
+    let versions = conn
+        .prepare_cached("SELECT count(*) FROM mesh_history WHERE tenant_id = ?1")?
+        .query_row(params![tenant.as_str()], |row| row.get(0))?;
+    Ok(Usage { versions, ..counted })
+}
+
+/// The same without the versions of the past, which are counted and not kept count of.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(super) fn counts(conn: &Connection, tenant: &TenantId) -> rusqlite::Result<Usage> {
+    let counted = conn
+        .prepare_cached("SELECT memories, skills, bytes, last_change FROM mesh_tenants WHERE tenant_id = ?1")?
+        .query_row(params![tenant.as_str()], |row| {
+            Ok(Usage {
+                memories: row.get(0)?,
+                skills: row.get(1)?,
+                bytes: row.get(2)?,
+                versions: 0,
+                last_change: row.get(3)?,
+            })
+        })
+        .optional()?;
+    Ok(counted.unwrap_or_default())
+}
+
+/// Every tenant that ever wrote, for upkeep.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(super) fn tenants(conn: &Connection) -> rusqlite::Result<Vec<TenantId>> {
+    let names: Vec<String> = conn
+        .prepare_cached("SELECT tenant_id FROM mesh_tenants ORDER BY tenant_id")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    // Whatever another program wrote into the column, only names of tenants are tenants.
+    Ok(names.iter().filter_map(|name| TenantId::parse(name).ok()).collect())
+}
