@@ -115,7 +115,7 @@ pub(super) fn limit_fields(
     policy: Option<&HeaderValue>,
     fields: &mut HeaderMap,
 ) {
-    let mut text = String::with_capacity(96);
+    let mut text = String::new();
     let mut field = |name: HeaderName, write: &dyn Fn(&mut String)| {
         text.clear();
         write(&mut text);
@@ -127,12 +127,16 @@ pub(super) fn limit_fields(
     if policy.is_none() {
         field(POLICY, &|text| limits::write_rate_limit_policy(text, rules, decision));
     }
-    field(LIMIT, &|text| limits::write_rate_limit(text, rules, decision));
     if !decision.is_admitted() {
         field(header::RETRY_AFTER, &|text| limits::write_retry_after(text, decision));
     }
     if let Some(policy) = policy {
         fields.append(POLICY, policy.clone());
+    }
+    let left = limits::rate_limit(rules, decision);
+    match HeaderValue::from_bytes(left.as_bytes()) {
+        Ok(value) if !left.as_bytes().is_empty() => drop(fields.append(LIMIT, value)),
+        Ok(_) | Err(_) => {}
     }
 }
 

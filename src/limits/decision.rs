@@ -10,16 +10,15 @@ use crate::ids::Name;
 pub struct Standing {
     /// Which rule: its position in [`RuleSet::rules`].
     pub rule: usize,
-    /// Most requests in a window.
-    pub limit: u32,
     /// How many more would be admitted now.
     pub remaining: u32,
-    /// The window, in whole seconds.
-    pub window_secs: u32,
     /// Whole seconds, rounded up, within which no more than `remaining` are admitted; with none
     /// remaining, the time to wait.
     pub effective_secs: u32,
 }
+
+/// Marks the standing of a rule that did not apply; a wait of 136 years is cut to a second less.
+const ABSENT: u32 = u32::MAX;
 
 /// How every rule that applied stands, in the route's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +29,41 @@ pub struct Standings {
 
 impl Standings {
     pub(super) const fn empty() -> Self {
-        const NONE: Standing =
-            Standing { rule: 0, limit: 0, remaining: 0, window_secs: 0, effective_secs: 0 };
+        const NONE: Standing = Standing { rule: 0, remaining: 0, effective_secs: ABSENT };
         Self { items: [NONE; MAX_RULES], len: 0 }
     }
 
-    /// Adds one. There are never more than rules in a set.
-    pub(super) fn push(&mut self, standing: Standing) {
-        self.items[usize::from(self.len)] = standing;
+    /// Puts one where its rule stands in the route's order.
+    #[inline]
+    pub(super) fn put(&mut self, nth: u8, remaining: u32) {
+        let rule = usize::from(nth);
+        self.items[rule] = Standing { rule, remaining, effective_secs: ABSENT - 1 };
         self.len += 1;
+    }
+
+    /// The one that was put there.
+    #[inline]
+    pub(super) fn at(&mut self, nth: u8) -> &mut Standing {
+        &mut self.items[usize::from(nth)]
+    }
+
+    /// Moves those that were put together where some of `rules` rules did not apply.
+    #[inline]
+    pub(super) fn close(&mut self, rules: usize) {
+        if usize::from(self.len) < rules {
+            self.close_up();
+        }
+    }
+
+    #[cold]
+    fn close_up(&mut self) {
+        let mut to = 0;
+        for from in 0..MAX_RULES {
+            if self.items[from].effective_secs != ABSENT {
+                self.items[to] = self.items[from];
+                to += 1;
+            }
+        }
     }
 
     /// One for each rule that applied.

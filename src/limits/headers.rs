@@ -5,7 +5,7 @@
 //! texts are made here; whether an answer gets them (an answer with a 3xx status should not) is not
 //! known. Lists may come on several lines, so an upstream's own fields are kept and these added.
 
-use super::decision::Decision;
+use super::decision::{Decision, Standing};
 use super::rule::RuleSet;
 use crate::ids::Name;
 
@@ -50,18 +50,74 @@ pub fn write_rate_limit_policy(out: &mut String, rules: &RuleSet, decision: &Dec
 /// `Retry-After` should not be over before any `t` is. On a refusal `t` is therefore cut to it: that no
 /// more than `r` are admitted holds for a shorter time as well.
 pub fn write_rate_limit(out: &mut String, rules: &RuleSet, decision: &Decision) {
-    let longest = decision.retry_after_secs().unwrap_or(u32::MAX);
-    let mut digits = itoa::Buffer::new();
-    let mut nth = 0;
-    for standing in decision.worst_first() {
-        let Some(rule) = rules.rules().get(standing.rule) else { continue };
-        separate(out, nth);
-        nth += 1;
-        write_string(out, rule.name().as_str());
-        out.push_str(";r=");
-        out.push_str(digits.format(standing.remaining));
-        out.push_str(";t=");
-        out.push_str(digits.format(standing.effective_secs.min(longest)));
+    out.push_str(rate_limit(rules, decision).as_str());
+}
+
+/// The value of `RateLimit`, made without a heap: it is made for every answer.
+#[must_use]
+pub fn rate_limit(rules: &RuleSet, decision: &Decision) -> Text {
+    let mut out = Text { bytes: [0; TEXT], len: 0 };
+    match decision {
+        Decision::Admitted(standings) => {
+            for standing in standings.as_slice() {
+                out.member(rules, standing, u32::MAX);
+            }
+        }
+        Decision::Refused { .. } => {
+            let longest = decision.retry_after_secs().unwrap_or(u32::MAX);
+            for standing in decision.worst_first() {
+                out.member(rules, standing, longest);
+            }
+        }
+    }
+    out
+}
+
+/// Eight members: a name of 64 with quotes, two numbers of ten digits, what stands between.
+const TEXT: usize = 8 * (64 + 2 + 20 + 8);
+
+/// A field's value, in place.
+pub struct Text {
+    bytes: [u8; TEXT],
+    len: usize,
+}
+
+impl Text {
+    /// The value; empty where no rule applied.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// The value; visible ASCII and spaces.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    fn member(&mut self, rules: &RuleSet, standing: &Standing, longest: u32) {
+        let Some(rule) = rules.rules().get(standing.rule) else { return };
+        if self.len > 0 {
+            self.push(b", ");
+        }
+        self.push(rule.left().as_bytes());
+        self.number(standing.remaining);
+        self.push(b";t=");
+        self.number(standing.effective_secs.min(longest));
+    }
+
+    #[inline]
+    fn push(&mut self, bytes: &[u8]) {
+        // Whole or not at all; a name is at most 64 bytes, so it always fits.
+        if let Some(room) = self.bytes.get_mut(self.len..self.len + bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.len += bytes.len();
+        }
+    }
+
+    #[inline]
+    fn number(&mut self, number: u32) {
+        self.push(itoa::Buffer::new().format(number).as_bytes());
     }
 }
 
@@ -81,6 +137,14 @@ pub(super) fn policy_member(name: &Name, limit: u32, window_secs: u32) -> String
     out.push_str(digits.format(limit));
     out.push_str(";w=");
     out.push_str(digits.format(window_secs));
+    out
+}
+
+/// The front of a member of `RateLimit`, made once a rule.
+pub(super) fn limit_member(name: &Name) -> String {
+    let mut out = String::new();
+    write_string(&mut out, name.as_str());
+    out.push_str(";r=");
     out
 }
 

@@ -1,25 +1,26 @@
 //! Decides on requests, and keeps every count for as long as some policy asks for it.
 //!
 //! A decision over several rules is all or nothing, also as other threads see it: the places of all
-//! rules are locked, all are asked, then all are taken or none. Places are locked in one order (known
-//! callers' places, strangers' places, sketch shards; ascending in each), so no two decisions can wait
-//! for each other. A decision allocates nothing, except where a new caller makes an entry.
+//! rules are locked, all are asked, then all are taken or none. Places are locked in one order (cells
+//! of known callers by their rules' numbers, places of products, strangers' places, sketch shards by
+//! their rules' numbers; ascending in each), so no two decisions can wait for each other. A decision allocates nothing, except where a new caller makes an entry.
 
-use super::decision::{Decision, Standing, Standings};
+use super::decision::{Decision, Standings};
 use super::key::{Key, Subject};
-use super::rule::{CompiledRule, Identity, LimitsError, MAX_RULES, Rule, RuleSet};
+use super::rule::{CompiledRule, Home, Identity, LimitsError, MAX_RULES, Rule, RuleSet};
 use super::strangers::{Shard, Sketch};
-use super::table::{Place, Table};
+use super::table::{Cell, Place, Table};
 use super::tick::{Tick, seconds_rounded_up};
 use crate::config::checked::Limit;
 use crate::ids::{CredentialId, Name, TenantId};
 use parking_lot::{Mutex, MutexGuard};
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Weak};
 
-/// Most keys without an address; what an operator can name stays far below it.
-const MAX_KNOWN: usize = 1 << 22;
+/// Most products of known things; what an operator can name stays far below it.
+const MAX_KNOWN: usize = 1 << 20;
 
 /// All counts, and the numbers that stand for names in them. Outlives every policy.
 pub struct Limiter {
@@ -108,7 +109,7 @@ impl Limiter {
     pub fn occupancy(&self) -> Occupancy {
         let rules: Vec<_> = self.names.lock().rules.values().filter_map(|(_, rule)| rule.upgrade()).collect();
         Occupancy {
-            known: self.known.len(),
+            known: self.known.len() + rules.iter().map(|rule| rule.home.used()).sum::<usize>(),
             strangers: self.strangers.len(),
             max_strangers: self.max_addresses,
             sketch_shards: rules.iter().map(|rule| rule.sketch.shards_made()).sum(),
@@ -119,162 +120,181 @@ impl Limiter {
     /// something that the subject lacks does not apply.
     #[must_use]
     pub fn decide(&self, rules: &RuleSet, subject: &Subject, now: Tick) -> Decision {
-        let mut claims = [const { None }; MAX_RULES];
-        let len = claim_all(&mut claims, rules, subject);
-        let claims = &mut claims[..len];
+        // A place can go to another key between being found and being locked. That needs its count to be
+        // over, and means that another decision got on, so this ends.
         loop {
-            // A place can go to another key between being found and being locked. That needs its count
-            // to be over, and means that another decision got on, so this ends.
-            match self.try_decide(claims, now) {
-                Some(Verdict::Admitted) => return Decision::Admitted(standings(claims)),
-                Some(Verdict::Refused) => return Decision::refused(standings(claims)),
-                None => {}
+            let decision = match rules.rules().len() {
+                0 => Some(Decision::Admitted(Standings::empty())),
+                1 => self.attempt::<1>(rules, subject, now),
+                2 => self.attempt::<2>(rules, subject, now),
+                3 => self.attempt::<3>(rules, subject, now),
+                4 => self.attempt::<4>(rules, subject, now),
+                _ => self.attempt::<MAX_RULES>(rules, subject, now),
+            };
+            if let Some(decision) = decision {
+                return decision;
             }
         }
     }
 
-    fn try_decide(&self, claims: &mut [Option<Claim<'_>>], now: Tick) -> Option<Verdict> {
-        let mut spots = [(Spot::Known(0), 0); MAX_RULES];
-        let spots = &mut spots[..claims.len()];
-        for (nth, (spot, claim)) in spots.iter_mut().zip(claims.iter().flatten()).enumerate() {
-            *spot = (self.spot(claim, now), nth);
+    /// One try, in arrays that are no longer than the rules are many.
+    #[inline]
+    fn attempt<const N: usize>(&self, rules: &RuleSet, subject: &Subject, now: Tick) -> Option<Decision> {
+        let mut claims = [const { None }; N];
+        // First everything is looked up, so that what is not in the processor's cache comes in at once.
+        let mut len = 0;
+        for (nth, rule) in rules.in_locking_order() {
+            if let Some((key, spot)) = self.look_up(rule, subject, now) {
+                claims[len] = Some(Claim { nth, rule, key, spot });
+                len += 1;
+            }
         }
-        spots.sort_unstable();
-        // Two keys never share a place: one of them has lost its own since it was looked up.
-        if spots.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-            return None;
+        let claims = &mut claims[..len];
+        sort(claims)?;
+        let mut held = [const { None }; N];
+        for (held, claim) in held.iter_mut().zip(claims.iter().flatten()) {
+            *held = Some(self.hold(claim, now)?);
         }
-        let mut held = [const { None }; MAX_RULES];
-        let held = &mut held[..claims.len()];
-        for &(spot, nth) in spots.iter() {
-            held[nth] = Some(self.hold(claims[nth].as_ref()?, spot, now)?);
-        }
-        Some(settle(claims, held, now))
+        Some(settle(rules, claims, &mut held[..len], now))
     }
 
-    /// Where a claim is counted, made if need be.
-    fn spot(&self, claim: &Claim<'_>, now: Tick) -> Spot {
-        let rule = claim.rule.rule();
-        let table = self.table(rule);
-        let found = table.find(&claim.key).or_else(|| {
-            table.insert(claim.key, now, |window, now| {
+    /// Where a claim is counted, made if need be; nothing where the rule does not apply.
+    #[inline]
+    fn look_up<'a>(
+        &'a self,
+        rule: &'a CompiledRule,
+        subject: &Subject,
+        now: Tick,
+    ) -> Option<(Key, Spot<'a>)> {
+        let compiled = rule;
+        let rule = compiled.rule();
+        let table = match &rule.home {
+            Home::Dense(axis, cells) => {
+                return Some((Key::VACANT, Spot::Dense(cells.cell(axis.of(subject)?))));
+            }
+            Home::Known => &self.known,
+            Home::Strangers => &self.strangers,
+        };
+        let key = Key::of(rule.number, rule.shape, subject)?;
+        let hash = table.hash(&key);
+        let found = table.find(&key, hash).or_else(|| {
+            table.insert(key, hash, now, |window, now| {
                 // While the table was full the sketch may have counted this key.
-                let counted = rule.sketch.counted(&claim.key, now);
-                window.carry_over(counted, claim.rule.ceiling(), now);
+                let counted = rule.sketch.counted(&key, now);
+                window.carry_over(counted, compiled.ceiling(), now);
             })
         });
-        match found {
-            Some(place) if rule.shape.ip() => Spot::Stranger(place),
-            Some(place) => Spot::Known(place),
-            None => Spot::Sketch { rule: rule.number, shard: rule.sketch.shard_of(&claim.key) },
-        }
+        let spot = match found {
+            Some(place) => Spot::Place { table, place },
+            None => Spot::Sketch { table, shard: rule.sketch.shard_of(&key) },
+        };
+        Some((key, spot))
     }
 
     /// Locks a spot, if it still is the claim's.
-    fn hold<'a>(&'a self, claim: &Claim<'a>, spot: Spot, now: Tick) -> Option<Held<'a>> {
-        let rule = claim.rule.rule();
-        let table = self.table(rule);
-        match spot {
-            Spot::Known(place) | Spot::Stranger(place) => {
-                let place = table.lock(place);
-                (place.key == claim.key).then_some(Held::Exact(place))
+    #[inline]
+    fn hold<'a>(&self, claim: &Claim<'a>, now: Tick) -> Option<Held<'a>> {
+        match claim.spot {
+            Spot::Dense(cell) => Some(Held::Exact(cell.lock())),
+            Spot::Place { table, place } => {
+                let cell = table.cell(place);
+                let place = cell.lock();
+                cell.is(&claim.key).then_some(Held::Exact(place))
             }
-            Spot::Sketch { shard, .. } => {
-                let shard = rule.sketch.lock(shard, now);
+            Spot::Sketch { table, shard } => {
+                let shard = claim.rule.rule().sketch.lock(shard, now);
                 // If the key has got a place meanwhile, that place has what the sketch counted.
-                table.find(&claim.key).is_none().then_some(Held::Together(shard))
+                (!table.holds(&claim.key, table.hash(&claim.key))).then_some(Held::Together(shard))
             }
         }
     }
-
-    fn table(&self, rule: &Rule) -> &Table {
-        if rule.shape.ip() { &self.strangers } else { &self.known }
-    }
 }
 
-/// Whether all rules had room.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Admitted,
-    Refused,
+/// Brings claims into the order of locking: almost always they are in it. Nothing where two keys were
+/// found in one place: one of them has lost its own since.
+#[inline]
+fn sort(claims: &mut [Option<Claim<'_>>]) -> Option<()> {
+    let rank = |claim: &Option<Claim<'_>>| claim.as_ref().map_or((0, 0), Claim::rank);
+    for end in 1..claims.len() {
+        let mut at = end;
+        while at > 0 {
+            match rank(&claims[at - 1]).cmp(&rank(&claims[at])) {
+                Ordering::Less => break,
+                Ordering::Equal if rank(&claims[at]).0 == Claim::DENSE => break,
+                Ordering::Equal => return None,
+                Ordering::Greater => claims.swap(at - 1, at),
+            }
+            at -= 1;
+        }
+    }
+    Some(())
 }
 
 /// Asks all, then takes all or none.
-fn settle(claims: &mut [Option<Claim<'_>>], held: &mut [Option<Held<'_>>], now: Tick) -> Verdict {
-    let mut verdict = Verdict::Admitted;
-    for (claim, held) in claims.iter_mut().flatten().zip(held.iter_mut().flatten()) {
-        // All are asked even after a refusal, since all are reported.
-        claim.remaining = held.room(claim, now);
-        if claim.remaining == 0 {
-            verdict = Verdict::Refused;
-        }
-    }
-    for (claim, held) in claims.iter_mut().flatten().zip(held.iter_mut().flatten()) {
-        if verdict == Verdict::Admitted {
-            held.take_granted(claim, now);
-            claim.remaining -= 1;
-        }
-        claim.until_more = held.until_more(claim, now);
-    }
-    verdict
-}
-
-fn standings(claims: &[Option<Claim<'_>>]) -> Standings {
+#[inline]
+fn settle(
+    rules: &RuleSet,
+    claims: &[Option<Claim<'_>>],
+    held: &mut [Option<Held<'_>>],
+    now: Tick,
+) -> Decision {
     let mut standings = Standings::empty();
-    claims.iter().flatten().for_each(|claim| standings.push(claim.standing()));
-    standings
-}
-
-/// Writes down one claim for each rule that applies, in the route's order, and says how many.
-fn claim_all<'a>(
-    claims: &mut [Option<Claim<'a>>; MAX_RULES],
-    rules: &'a RuleSet,
-    subject: &Subject,
-) -> usize {
-    let mut len = 0;
-    for (nth, compiled) in rules.rules().iter().enumerate() {
-        let rule = compiled.rule();
-        if let Some(key) = Key::of(rule.number, rule.shape, subject) {
-            claims[len] = Some(Claim { nth, rule: compiled, key, remaining: 0, until_more: 0 });
-            len += 1;
-        }
+    let mut admitted = true;
+    for (claim, held) in claims.iter().zip(held.iter_mut()) {
+        let (Some(claim), Some(held)) = (claim, held) else { continue };
+        // All are asked even after a refusal, since all are reported.
+        let remaining = held.room(claim, now);
+        admitted &= remaining > 0;
+        standings.put(claim.nth, remaining);
     }
-    len
+    for (claim, held) in claims.iter().zip(held.iter_mut()) {
+        let (Some(claim), Some(held)) = (claim, held) else { continue };
+        let standing = standings.at(claim.nth);
+        let until_more = if admitted {
+            standing.remaining -= 1;
+            held.take_granted(claim, now)
+        } else {
+            held.until_more(claim, now)
+        };
+        let secs = seconds_rounded_up(until_more);
+        // A coarse count holds on for longer than the window. Who has to wait is told so; who has not
+        // need not be puzzled by it.
+        let window = claim.rule.window_secs();
+        standing.effective_secs = if standing.remaining == 0 { secs } else { secs.min(window) };
+    }
+    standings.close(rules.rules().len());
+    if admitted { Decision::Admitted(standings) } else { Decision::refused(standings) }
 }
 
 /// One rule's claim on a request.
 struct Claim<'a> {
-    nth: usize,
+    /// The rule's position in the route's order.
+    nth: u8,
     rule: &'a CompiledRule,
     key: Key,
-    /// How many more the rule admits, once all was decided.
-    remaining: u32,
-    /// For how many nanoseconds no more than that.
-    until_more: u64,
+    spot: Spot<'a>,
 }
 
 impl Claim<'_> {
-    fn standing(&self) -> Standing {
-        let (remaining, window_secs) = (self.remaining, self.rule.window_secs());
-        let effective_secs = seconds_rounded_up(self.until_more);
-        Standing {
-            rule: self.nth,
-            limit: self.rule.limit(),
-            remaining,
-            window_secs,
-            // A coarse count holds on for longer than the window. Who has to wait is told so; who has
-            // not need not be puzzled by it.
-            effective_secs: if remaining == 0 { effective_secs } else { effective_secs.min(window_secs) },
+    const DENSE: u8 = 0;
+
+    /// The order of locking; a rule's number orders its own cells among other rules'.
+    fn rank(&self) -> (u8, u64) {
+        let rule = self.rule.rule();
+        match self.spot {
+            Spot::Dense(_) => (Self::DENSE, 0),
+            Spot::Place { place, .. } => (if rule.shape.ip() { 2 } else { 1 }, u64::from(place)),
+            Spot::Sketch { .. } => (3, u64::from(rule.number)),
         }
     }
 }
 
-/// Where a claim is counted. The order of the variants and numbers is the order of locking.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Spot {
-    Known(u32),
-    Stranger(u32),
-    Sketch { rule: u32, shard: usize },
+/// Where a claim is counted.
+#[derive(Clone, Copy)]
+enum Spot<'a> {
+    Dense(&'a Cell),
+    Place { table: &'a Table, place: u32 },
+    Sketch { table: &'a Table, shard: usize },
 }
 
 /// A locked spot.
@@ -286,6 +306,7 @@ enum Held<'a> {
 }
 
 impl Held<'_> {
+    #[inline]
     fn room(&mut self, claim: &Claim<'_>, now: Tick) -> u32 {
         let ceiling = claim.rule.ceiling();
         match self {
@@ -294,13 +315,24 @@ impl Held<'_> {
         }
     }
 
-    fn take_granted(&mut self, claim: &Claim<'_>, now: Tick) {
+    /// Counts one for which there is room, and says for how long no more than the rest is admitted.
+    #[inline]
+    fn take_granted(&mut self, claim: &Claim<'_>, now: Tick) -> u64 {
+        let ceiling = claim.rule.ceiling();
         match self {
             Self::Exact(place) => {
+                if place.idle_from == Tick::ZERO {
+                    claim.rule.rule().home.note_use();
+                }
+                let place = &mut **place;
                 place.window.take_granted(now);
-                place.idle_from = place.window.idle_from(claim.rule.ceiling());
+                place.idle_from = place.window.idle_from(ceiling);
+                place.window.until_more(ceiling, now)
             }
-            Self::Together(shard) => shard.take_granted(&claim.key),
+            Self::Together(shard) => {
+                shard.take_granted(&claim.key);
+                shard.until_more(&claim.key, ceiling, now)
+            }
         }
     }
 
@@ -323,7 +355,7 @@ impl Names {
         // Numbers are never used twice, so that a dead rule's counts cannot become another's.
         self.next_rule += 1;
         let sketch = Sketch::new(max_addresses, limit.per);
-        let rule = Arc::new(Rule { number, shape: identity.shape, sketch });
+        let rule = Arc::new(Rule::new(number, identity.shape, sketch));
         self.rules.insert(identity, (number, Arc::downgrade(&rule)));
         rule
     }

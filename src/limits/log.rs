@@ -8,6 +8,7 @@ pub(super) const CAPACITY: usize = 30;
 
 /// A ring of stamps in nanoseconds, oldest first.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub(super) struct Log {
     head: u8,
     len: u8,

@@ -18,7 +18,9 @@
 //! restart yet.
 
 mod decision;
+mod dense;
 pub mod headers;
+mod index;
 mod key;
 mod limiter;
 mod log;

@@ -3,7 +3,9 @@
 //! Rules hold no counts. They know their number in the limiter and, for addresses beyond the exact
 //! table, their sketch; both stay while any policy names the rule.
 
+use super::dense::Dense;
 use super::headers;
+use super::key::Subject;
 use super::strangers::Sketch;
 use super::window::Ceiling;
 use crate::config::checked::{Dimension, LimitKind};
@@ -49,7 +51,68 @@ impl Identity {
 pub(super) struct Rule {
     pub(super) number: u32,
     pub(super) shape: Shape,
+    pub(super) home: Home,
     pub(super) sketch: Sketch,
+}
+
+/// Where a rule's counts are.
+pub(super) enum Home {
+    /// In the rule itself, by the number of the one thing that it counts by.
+    Dense(Axis, Box<Dense>),
+    /// In the limiter's table of known callers: products of what an operator has named.
+    Known,
+    /// In the limiter's table of strangers: whatever a client can choose.
+    Strangers,
+}
+
+impl Home {
+    /// Notes that one of the rule's own cells counts for the first time.
+    #[cold]
+    pub(super) fn note_use(&self) {
+        match self {
+            Self::Dense(_, cells) => cells.note_use(),
+            Self::Known | Self::Strangers => {}
+        }
+    }
+
+    /// Own cells that have counted something.
+    pub(super) fn used(&self) -> usize {
+        match self {
+            Self::Dense(_, cells) => cells.used(),
+            Self::Known | Self::Strangers => 0,
+        }
+    }
+}
+
+/// The one thing that a rule counts by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Axis {
+    Credential,
+    Tenant,
+    Route,
+}
+
+impl Axis {
+    /// Its number in a request, if the request has one.
+    #[inline]
+    pub(super) const fn of(self, subject: &Subject) -> Option<u32> {
+        match self {
+            Self::Credential => subject.credential,
+            Self::Tenant => subject.tenant,
+            Self::Route => Some(subject.route),
+        }
+    }
+}
+
+impl Rule {
+    pub(super) fn new(number: u32, shape: Shape, sketch: Sketch) -> Self {
+        let home = match shape.axis() {
+            Some(axis) => Home::Dense(axis, Box::new(Dense::new())),
+            None if shape.ip() => Home::Strangers,
+            None => Home::Known,
+        };
+        Self { number, shape, home, sketch }
+    }
 }
 
 /// One rule with its ceiling, ready to be decided by.
@@ -60,6 +123,8 @@ pub struct CompiledRule {
     name: Name,
     window_secs: u32,
     policy: Arc<str>,
+    /// The front of the member for `RateLimit`.
+    left: Arc<str>,
 }
 
 impl CompiledRule {
@@ -67,7 +132,8 @@ impl CompiledRule {
         let ceiling = Ceiling::new(limit, per);
         let window_secs = super::tick::seconds_rounded_up(ceiling.per_nanos());
         let policy = Arc::from(headers::policy_member(name, limit, window_secs));
-        Self { rule, ceiling, name: name.clone(), window_secs, policy }
+        let left = Arc::from(headers::limit_member(name));
+        Self { rule, ceiling, name: name.clone(), window_secs, policy, left }
     }
 
     /// The limit's name in the config.
@@ -93,10 +159,17 @@ impl CompiledRule {
         &self.policy
     }
 
+    /// The member for `RateLimit`, up to the number that is left.
+    pub(super) fn left(&self) -> &str {
+        &self.left
+    }
+
+    #[inline]
     pub(super) const fn ceiling(&self) -> &Ceiling {
         &self.ceiling
     }
 
+    #[inline]
     pub(super) fn rule(&self) -> &Rule {
         &self.rule
     }
@@ -115,7 +188,12 @@ impl fmt::Debug for CompiledRule {
 
 /// The rules of one route, in its order, none twice and at most [`MAX_RULES`].
 #[derive(Debug, Clone, Default)]
-pub struct RuleSet(Box<[CompiledRule]>);
+pub struct RuleSet {
+    rules: Box<[CompiledRule]>,
+    /// Positions in `rules` in the order in which their counts are locked: dense ones by the rules'
+    /// numbers, then the others by the rules' numbers.
+    locking: Box<[u8]>,
+}
 
 impl RuleSet {
     /// Drops repetitions: taking one rule twice would count a request twice.
@@ -129,19 +207,31 @@ impl RuleSet {
         if distinct.len() > MAX_RULES {
             return Err(LimitsError::TooMany { found: distinct.len() });
         }
-        Ok(Self(distinct.into_boxed_slice()))
+        // At most eight.
+        let mut locking: Vec<u8> = (0..).take(distinct.len()).collect();
+        locking.sort_by_key(|&nth| {
+            let rule = &distinct[usize::from(nth)].rule;
+            (!matches!(rule.home, Home::Dense(..)), rule.number)
+        });
+        Ok(Self { rules: distinct.into_boxed_slice(), locking: locking.into_boxed_slice() })
+    }
+
+    /// Every rule with its position, in the order of locking.
+    #[inline]
+    pub(super) fn in_locking_order(&self) -> impl Iterator<Item = (u8, &CompiledRule)> {
+        self.locking.iter().map(|&nth| (nth, &self.rules[usize::from(nth)]))
     }
 
     /// The rules, in the route's order.
     #[must_use]
     pub fn rules(&self) -> &[CompiledRule] {
-        &self.0
+        &self.rules
     }
 
     /// Whether nothing is limited.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rules.is_empty()
     }
 }
 
@@ -164,6 +254,13 @@ impl Shape {
                 Dimension::Route => Self::ROUTE,
             }
         }))
+    }
+
+    /// The one known thing that is counted by, if it is one.
+    fn axis(self) -> Option<Axis> {
+        [(Self::CREDENTIAL, Axis::Credential), (Self::TENANT, Axis::Tenant), (Self::ROUTE, Axis::Route)]
+            .into_iter()
+            .find_map(|(bit, axis)| (self.0 == bit).then_some(axis))
     }
 
     pub(super) const fn ip(self) -> bool {

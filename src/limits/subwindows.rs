@@ -12,14 +12,13 @@ const RING: u64 = PARTS + 1;
 const RING_LEN: usize = 61;
 
 /// Counters by sub-window, in a ring. The running one is kept apart, beside the sum, so that deciding
-/// again in the same sub-window touches one cache line and not two.
+/// again in the same sub-window touches the front alone: 16 bytes.
 #[derive(Debug, Clone)]
 #[repr(C)]
 pub(super) struct SubWindows {
-    /// Number of the running sub-window.
-    newest: u64,
-    /// No sub-window before this one counts anything.
-    oldest: u64,
+    /// Number of the running sub-window, and in the lowest byte how many before it the oldest lies that
+    /// counts anything: at most [`PARTS`].
+    span: u64,
     /// All that counts.
     sum: u32,
     /// What of it is in the running sub-window; the ring has 0 there.
@@ -29,48 +28,65 @@ pub(super) struct SubWindows {
 
 impl SubWindows {
     pub(super) const fn empty(running: u64) -> Self {
-        Self { newest: running, oldest: running, sum: 0, running: 0, counts: [0; RING_LEN] }
+        Self { span: running << 8, sum: 0, running: 0, counts: [0; RING_LEN] }
     }
 
-    /// Moves on to sub-window `number`; stays where that lies in the past.
-    pub(super) fn advance(&mut self, number: u64) {
-        if number > self.newest {
-            self.move_on(number);
+    /// Moves on to `now`, in sub-windows of `part`; stays where that lies in the past.
+    #[inline]
+    pub(super) fn advance(&mut self, now: u64, part: u64) {
+        // Multiplying is quicker than dividing, and almost always shows that there is nothing to do.
+        if now >= (self.newest() + 1).saturating_mul(part) {
+            self.move_on(now / part);
         }
     }
 
+    #[inline]
     pub(super) const fn sum(&self) -> u32 {
         self.sum
     }
 
+    #[inline]
     pub(super) const fn newest(&self) -> u64 {
-        self.newest
+        self.span >> 8
+    }
+
+    /// No sub-window before this one counts anything.
+    #[inline]
+    const fn oldest(&self) -> u64 {
+        self.newest() - (self.span & 0xff)
     }
 
     /// Counts `n` more in the running sub-window.
+    #[inline]
     pub(super) fn add(&mut self, n: u32) {
         // The sum never passes a ceiling, which is a `u32`; saturating keeps a mistake on the safe side.
         let n = n.min(u32::MAX - self.sum);
         if self.sum == 0 {
-            self.oldest = self.newest;
+            self.span = self.newest() << 8;
         }
         self.running += n;
         self.sum += n;
     }
 
     /// The sub-window whose end first lets fewer than `limit` (and fewer than now) count.
+    #[inline]
     pub(super) fn next_to_leave(&self, limit: u32) -> Option<u64> {
         if self.sum > 0 && self.sum <= limit {
             // Something counts in the oldest, so its end is enough.
-            return Some(self.oldest);
+            return Some(self.oldest());
         }
+        self.search_next_to_leave(limit)
+    }
+
+    #[cold]
+    fn search_next_to_leave(&self, limit: u32) -> Option<u64> {
         let enough = limit.checked_sub(1)?;
         let mut left = self.sum;
-        let ended = (self.oldest..self.newest).find(|&number| {
+        let ended = (self.oldest()..self.newest()).find(|&number| {
             left -= self.counts[slot(number)];
             left <= enough
         });
-        (self.sum > 0).then(|| ended.unwrap_or(self.newest))
+        (self.sum > 0).then(|| ended.unwrap_or(self.newest()))
     }
 
     /// The first sub-window in which nothing of sub-window `number` counts.
@@ -80,24 +96,25 @@ impl SubWindows {
 
     #[cold]
     fn move_on(&mut self, number: u64) {
+        let (newest, mut oldest) = (self.newest(), self.oldest());
         if self.sum == 0 {
             // The ring holds zeros alone.
-            (self.newest, self.oldest) = (number, number);
+            self.span = number << 8;
             return;
         }
-        if number - self.newest >= RING {
+        if number - newest >= RING {
             *self = Self::empty(number);
             return;
         }
-        self.counts[slot(self.newest)] = std::mem::take(&mut self.running);
-        for entered in self.newest + 1..=number {
+        self.counts[slot(newest)] = std::mem::take(&mut self.running);
+        for entered in newest + 1..=number {
             self.sum -= std::mem::take(&mut self.counts[slot(entered)]);
         }
-        self.newest = number;
-        self.oldest = self.oldest.max(number.saturating_sub(PARTS));
-        while self.oldest < self.newest && self.counts[slot(self.oldest)] == 0 {
-            self.oldest += 1;
+        oldest = oldest.max(number.saturating_sub(PARTS));
+        while oldest < number && self.counts[slot(oldest)] == 0 {
+            oldest += 1;
         }
+        self.span = number << 8 | (number - oldest);
     }
 }
 

@@ -1,24 +1,24 @@
 //! Exact counts for bounded many keys: an index from key to place, and places that never move.
 //!
-//! An entry costs one place of 320 bytes and about 40 to 75 bytes of index. Places are made in chunks
-//! of 256 as they are needed and are used again once nothing in them counts; an entry that still counts
-//! is never pushed out. Whoever inserts looks at a few old places first, so there is no sweep and no
-//! pause, however many entries there are.
+//! An entry costs one place of 320 bytes and 16 to 32 bytes of index. Places are made in chunks of 256
+//! as they are needed and are used again once nothing in them counts; an entry that still counts is
+//! never pushed out. Whoever inserts looks at a few old places first, so there is no sweep and no pause,
+//! however many entries there are.
 //!
-//! Locks: a place's lock may be held while an index shard is locked, never the other way round, and
+//! Locks: a place's lock may be held while an index segment is locked, never the other way round, and
 //! nobody waits for a place while holding the index. Who holds several places takes them in ascending
-//! order ([`super::limiter`]); who claims one waits for it only while holding none.
+//! order ([`super::limiter`]); who claims one waits for it only while holding none. A place's key is
+//! written under its lock, and only while the index does not name the place.
 
+use super::index::Index;
 use super::key::{Key, Seed};
 use super::tick::Tick;
 use super::window::Window;
-use dashmap::{DashMap, Entry};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 const CHUNK: u32 = 256;
-const INDEX_SHARDS: usize = 256;
 
 /// Old places that an insertion looks at while new ones are to be had: keeps memory near what counts.
 const LOOKS: u32 = 2;
@@ -28,31 +28,59 @@ const LOOKS_WHEN_FULL: u32 = 8;
 /// A new entry stays this long even if nothing is counted in it, so that its maker finds it again.
 const GRACE_NANOS: u64 = 1_000_000_000;
 
-/// A place: whose count it holds, and the count. In this order, so that what every decision reads lies
-/// together at the front.
+/// What a cell counts. In this order, so that what every decision reads lies together at the front.
 #[repr(C)]
 pub(super) struct Place {
-    pub(super) key: Key,
     /// From when on nothing counts here and the place may go to another key.
     pub(super) idle_from: Tick,
+    /// The count.
     pub(super) window: Window,
 }
 
-impl Place {
-    const fn vacant() -> Self {
-        Self { key: Key::VACANT, idle_from: Tick::ZERO, window: Window::empty() }
+/// A place with its lock, and whose it is. Key, lock and the front of the count are one cache line; the
+/// whole is a number of them, so that neighbours do not slow each other down.
+#[repr(C, align(64))]
+pub(super) struct Cell {
+    /// Read without the lock when looking for a key, and again under it.
+    key: [AtomicU64; 3],
+    place: Mutex<Place>,
+}
+
+impl Cell {
+    pub(super) fn vacant() -> Self {
+        let place = Place { idle_from: Tick::ZERO, window: Window::empty() };
+        Self { key: Key::VACANT.words().map(AtomicU64::new), place: Mutex::new(place) }
+    }
+
+    #[inline]
+    pub(super) fn lock(&self) -> MutexGuard<'_, Place> {
+        self.place.lock()
+    }
+
+    /// Whether this is the key's place: for certain only while the place is locked.
+    #[inline]
+    pub(super) fn is(&self, key: &Key) -> bool {
+        self.key() == *key
+    }
+
+    fn key(&self) -> Key {
+        Key::from_words(self.key.each_ref().map(|word| word.load(Ordering::Relaxed)))
+    }
+
+    fn give(&self, key: Key) {
+        for (word, value) in self.key.iter().zip(key.words()) {
+            word.store(value, Ordering::Relaxed);
+        }
     }
 }
 
-/// A whole number of cache lines, so that neighbours do not slow each other down.
-#[repr(align(64))]
-struct Cell(Mutex<Place>);
-
 /// Keys and their places, at most `capacity`.
 pub(super) struct Table {
-    index: DashMap<Key, u32, Seed>,
+    index: Index,
+    seed: Seed,
     chunks: Box<[OnceLock<Box<[Cell]>>]>,
     capacity: u32,
+    len: AtomicUsize,
     /// Places made use of so far; all below it exist.
     issued: AtomicU32,
     /// Where the search for an idle place goes on.
@@ -66,35 +94,63 @@ impl Table {
     pub(super) fn new(capacity: usize) -> Self {
         let capacity = u32::try_from(capacity).unwrap_or(u32::MAX);
         Self {
-            index: DashMap::with_capacity_and_hasher_and_shard_amount(0, Seed::random(), INDEX_SHARDS),
+            index: Index::new(capacity),
+            seed: Seed::random(),
             chunks: (0..capacity.div_ceil(CHUNK)).map(|_| OnceLock::new()).collect(),
             capacity,
+            len: AtomicUsize::new(0),
             issued: AtomicU32::new(0),
             hand: AtomicU32::new(0),
             reused_at: AtomicU64::new(0),
         }
     }
 
-    /// The place of a key. It may be another's by the time it is locked: compare the key then.
-    pub(super) fn find(&self, key: &Key) -> Option<u32> {
-        self.index.get(key).map(|place| *place)
+    /// Where a key is looked for.
+    #[inline]
+    pub(super) fn hash(&self, key: &Key) -> u64 {
+        self.seed.hash(key)
     }
 
-    pub(super) fn lock(&self, place: u32) -> MutexGuard<'_, Place> {
-        self.cell(place).0.lock()
+    /// The place of a key. It may be another's by the time it is locked: ask the cell then. A key that
+    /// is not found may be there all the same, see [`Self::holds`].
+    #[inline]
+    pub(super) fn find(&self, key: &Key, hash: u64) -> Option<u32> {
+        self.index.find(hash, |place| self.cell(place).is(key))
     }
 
-    /// Makes an entry, unless another thread just has; none when the table is full of what counts.
-    /// `start` gives the new entry its count before anybody else can lock it.
-    pub(super) fn insert(&self, key: Key, now: Tick, start: impl FnOnce(&mut Window, Tick)) -> Option<u32> {
-        let (number, mut place) = self.claim(now)?;
-        match self.index.entry(key) {
-            // The claimed place stays vacant for the next who looks at it.
-            Entry::Occupied(other) => return Some(*other.get()),
-            Entry::Vacant(entry) => drop(entry.insert(number)),
+    /// Whether a key has a place.
+    pub(super) fn holds(&self, key: &Key, hash: u64) -> bool {
+        self.index.lock(hash).find(hash, |place| self.cell(place).is(key)).is_some()
+    }
+
+    /// The place of a key, made if need be; none when the table is full of what counts.
+    /// `start` gives a new entry its count before anybody else can lock it.
+    #[cold]
+    pub(super) fn insert(
+        &self,
+        key: Key,
+        hash: u64,
+        now: Tick,
+        start: impl FnOnce(&mut Window, Tick),
+    ) -> Option<u32> {
+        let is_it = |place| self.cell(place).is(&key);
+        if let Some(there) = self.index.lock(hash).find(hash, is_it) {
+            return Some(there);
         }
+        let (number, mut place) = self.claim(now)?;
+        let index = self.index.lock(hash);
+        if let Some(other) = index.find(hash, is_it) {
+            // Another thread has just made it. The claimed place stays vacant for the next who looks.
+            return Some(other);
+        }
+        self.cell(number).give(key);
+        if !index.insert(hash, number) {
+            self.cell(number).give(Key::VACANT);
+            return None;
+        }
+        drop(index);
+        self.len.fetch_add(1, Ordering::Relaxed);
         let now = now.max(Tick::from_nanos(self.reused_at.load(Ordering::Acquire)));
-        place.key = key;
         place.idle_from = Tick::from_nanos(now.nanos().saturating_add(GRACE_NANOS));
         place.window = Window::empty();
         start(&mut place.window, now);
@@ -102,7 +158,7 @@ impl Table {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.index.len()
+        self.len.load(Ordering::Relaxed)
     }
 
     pub(super) fn places_made(&self) -> u32 {
@@ -112,15 +168,25 @@ impl Table {
     /// Drops the entries of rules that are gone; one place is locked at a time.
     pub(super) fn forget(&self, is_gone: impl Fn(u32) -> bool) -> usize {
         let gone = |number: &u32| {
-            let mut place = self.lock(*number);
-            let gone = place.key != Key::VACANT && is_gone(place.key.rule());
+            let cell = self.cell(*number);
+            let mut place = cell.lock();
+            let key = cell.key();
+            let gone = key != Key::VACANT && is_gone(key.rule());
             if gone {
-                self.index.remove(&place.key);
-                *place = Place::vacant();
+                self.vacate(*number, &key);
+                *place = Place { idle_from: Tick::ZERO, window: Window::empty() };
             }
             gone
         };
         (0..self.places_made()).filter(gone).count()
+    }
+
+    /// Takes a place from its key; whoever calls holds the place.
+    fn vacate(&self, number: u32, key: &Key) {
+        let hash = self.hash(key);
+        self.index.lock(hash).remove(hash, number);
+        self.cell(number).give(Key::VACANT);
+        self.len.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A place that holds no key, locked.
@@ -137,14 +203,15 @@ impl Table {
 
     /// Takes a place from a key for which nothing counts any more.
     fn reuse(&self, number: u32, now: Tick) -> Option<MutexGuard<'_, Place>> {
-        let mut place = self.cell(number).0.try_lock()?;
+        let cell = self.cell(number);
+        let place = cell.place.try_lock()?;
         if place.idle_from > now {
             return None;
         }
-        if place.key != Key::VACANT {
+        let key = cell.key();
+        if key != Key::VACANT {
             self.reused_at.fetch_max(now.nanos(), Ordering::AcqRel);
-            self.index.remove(&place.key);
-            place.key = Key::VACANT;
+            self.vacate(number, &key);
         }
         Some(place)
     }
@@ -154,18 +221,27 @@ impl Table {
         loop {
             let next = |issued: u32| (issued < self.capacity).then(|| issued + 1);
             let number = self.issued.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next).ok()?;
-            let place = self.lock(number);
+            let cell = self.cell(number);
+            let place = cell.lock();
             // Another thread's search may have come by between the two lines above.
-            if place.key == Key::VACANT {
+            if cell.is(&Key::VACANT) {
                 return Some((number, place));
             }
         }
     }
 
-    fn cell(&self, number: u32) -> &Cell {
+    #[inline]
+    pub(super) fn cell(&self, number: u32) -> &Cell {
         let [chunk, within] = [number / CHUNK, number % CHUNK].map(|n| n as usize);
-        let make = || (0..CHUNK).map(|_| Cell(Mutex::new(Place::vacant()))).collect();
-        &self.chunks[chunk].get_or_init(make)[within]
+        match self.chunks[chunk].get() {
+            Some(cells) => &cells[within],
+            None => &self.make(chunk)[within],
+        }
+    }
+
+    #[cold]
+    fn make(&self, chunk: usize) -> &[Cell] {
+        self.chunks[chunk].get_or_init(|| (0..CHUNK).map(|_| Cell::vacant()).collect())
     }
 }
 
@@ -188,10 +264,20 @@ mod tests {
         Tick::after(Duration::from_secs(n))
     }
 
+    fn place_of(table: &Table, n: u32) -> Option<u32> {
+        let found = table.find(&key(n), table.hash(&key(n)));
+        assert_eq!(found.is_some(), table.holds(&key(n), table.hash(&key(n))));
+        found
+    }
+
+    fn make(table: &Table, n: u32, now: Tick) -> Option<u32> {
+        table.insert(key(n), table.hash(&key(n)), now, |_, _| ())
+    }
+
     fn count_one(table: &Table, n: u32, now: Tick) -> Option<u32> {
         let ceiling = Ceiling::new(1, Duration::from_mins(1));
-        let number = table.find(&key(n)).or_else(|| table.insert(key(n), now, |_, _| ()))?;
-        let mut place = table.lock(number);
+        let number = place_of(table, n).or_else(|| make(table, n, now))?;
+        let mut place = table.cell(number).lock();
         assert!(place.window.take(&ceiling, now));
         place.idle_from = place.window.idle_from(&ceiling);
         Some(number)
@@ -205,7 +291,7 @@ mod tests {
         assert_eq!(table.len(), 300);
         assert!(count_one(&table, 300, seconds(60)).is_some());
         assert_eq!((table.len(), table.places_made()), (300, 300));
-        assert!(table.find(&key(300)).is_some());
+        assert!(place_of(&table, 300).is_some());
     }
 
     #[test]
@@ -222,10 +308,10 @@ mod tests {
     #[test]
     fn an_entry_without_a_count_outlives_the_moment_of_its_making() {
         let table = Table::new(1);
-        assert!(table.insert(key(1), seconds(5), |_, _| ()).is_some());
-        assert!(table.insert(key(2), seconds(5), |_, _| ()).is_none());
-        assert!(table.insert(key(2), seconds(6), |_, _| ()).is_some());
-        assert!(table.find(&key(1)).is_none());
+        assert!(make(&table, 1, seconds(5)).is_some());
+        assert!(make(&table, 2, seconds(5)).is_none());
+        assert!(make(&table, 2, seconds(6)).is_some());
+        assert!(place_of(&table, 1).is_none());
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl Window {
     }
 
     /// How many more would be admitted now.
+    #[inline]
     pub fn room(&mut self, ceiling: &Ceiling, now: Tick) -> u32 {
         self.fit(ceiling, now);
         let counted = match &mut self.0 {
@@ -69,7 +70,7 @@ impl Window {
                 u32::from(log.len())
             }
             Count::Parts(parts) => {
-                parts.advance(now.nanos() / ceiling.part);
+                parts.advance(now.nanos(), ceiling.part);
                 parts.sum()
             }
         };
@@ -86,6 +87,7 @@ impl Window {
     }
 
     /// Counts one where [`room`](Self::room) has just said that there is some.
+    #[inline]
     pub(super) fn take_granted(&mut self, now: Tick) {
         self.add(1, now);
     }
@@ -116,6 +118,7 @@ impl Window {
 
     /// From when on nothing counts, if nothing more is taken.
     #[must_use]
+    #[inline]
     pub fn idle_from(&self, ceiling: &Ceiling) -> Tick {
         Tick::from_nanos(match &self.0 {
             Count::Exact(log) => log.latest().map_or(0, |last| last.saturating_add(ceiling.per)),
@@ -124,6 +127,7 @@ impl Window {
         })
     }
 
+    #[inline]
     fn add(&mut self, n: u32, now: Tick) {
         match &mut self.0 {
             Count::Exact(log) => (0..n).for_each(|_| log.push(now.nanos())),
@@ -134,20 +138,28 @@ impl Window {
 
     /// Takes the shape that the ceiling asks for; it changes when a reload moves the limit past
     /// [`log::CAPACITY`]. Parts become a log only once they are empty, since they lost the exact times.
+    #[inline]
     fn fit(&mut self, ceiling: &Ceiling, now: Tick) {
         match &self.0 {
-            Count::Exact(log) if !ceiling.is_small() => {
+            Count::Exact(_) if ceiling.is_small() => {}
+            Count::Parts(_) if !ceiling.is_small() => {}
+            Count::Exact(_) | Count::Parts(_) => self.reshape(ceiling, now),
+        }
+    }
+
+    #[cold]
+    fn reshape(&mut self, ceiling: &Ceiling, now: Tick) {
+        match &self.0 {
+            Count::Exact(log) => {
                 let mut parts = SubWindows::empty(log.stamps().next().unwrap_or(now.nanos()) / ceiling.part);
                 for stamp in log.stamps() {
-                    parts.advance(stamp / ceiling.part);
+                    parts.advance(stamp, ceiling.part);
                     parts.add(1);
                 }
                 self.0 = Count::Parts(parts);
             }
-            Count::Parts(parts) if ceiling.is_small() && parts.sum() == 0 => {
-                self.0 = Count::Exact(Log::empty());
-            }
-            Count::Exact(_) | Count::Parts(_) => {}
+            Count::Parts(parts) if parts.sum() == 0 => self.0 = Count::Exact(Log::empty()),
+            Count::Parts(_) => {}
         }
     }
 }

@@ -1,0 +1,66 @@
+//! Counts of known callers: one cell for each number, found without a hash and never pushed out.
+//!
+//! Tenants, credentials, nodes and routes have numbers that count up from 0 (see [`super::Limiter`]), so
+//! a rule that counts by one of them keeps its cells in a row. Rows are made as numbers come up, each
+//! twice as long as the one before; cells never move, so they can be locked without holding anything.
+
+use super::table::Cell;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Cells in the first row.
+const FIRST: u32 = 16;
+const ROWS: usize = 28;
+
+/// One rule's cells, by number.
+pub(super) struct Dense {
+    rows: [OnceLock<Box<[Cell]>>; ROWS],
+    used: AtomicUsize,
+}
+
+impl Dense {
+    pub(super) const fn new() -> Self {
+        Self { rows: [const { OnceLock::new() }; ROWS], used: AtomicUsize::new(0) }
+    }
+
+    /// The cell of a number.
+    #[inline]
+    pub(super) fn cell(&self, number: u32) -> &Cell {
+        // Numbers stay far below 2^31: they count what an operator has named.
+        let shifted = number.saturating_add(FIRST);
+        let row = (shifted.ilog2() - FIRST.ilog2()) as usize;
+        let len = FIRST << row;
+        let within = (shifted - len) as usize;
+        match self.rows[row].get() {
+            Some(cells) => &cells[within],
+            None => &self.rows[row].get_or_init(|| (0..len).map(|_| Cell::vacant()).collect())[within],
+        }
+    }
+
+    /// Notes that a cell counts something for the first time.
+    pub(super) fn note_use(&self) {
+        self.used.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Cells that have counted something.
+    pub(super) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_a_cell_of_its_own() {
+        let dense = Dense::new();
+        let mut seen = std::collections::HashSet::new();
+        for number in (0..1000).chain([65_535, 65_536]) {
+            assert!(seen.insert(std::ptr::from_ref(dense.cell(number))), "{number}");
+        }
+        for number in [0, 15, 16, 47, 48, 999] {
+            assert!(std::ptr::eq(dense.cell(number), dense.cell(number)));
+        }
+    }
+}
