@@ -146,7 +146,6 @@ const fn slot(hash: u64, place: u32) -> u64 {
     (hash & LOW) << 32 | (place as u64 + 1)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the lower half of a slot is a place")]
 const fn place(slot: u64) -> u32 {
     (slot & LOW) as u32 - 1
 }

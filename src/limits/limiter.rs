@@ -153,7 +153,7 @@ impl Limiter {
         sort(claims)?;
         let mut held = [const { None }; N];
         for (held, claim) in held.iter_mut().zip(claims.iter().flatten()) {
-            *held = Some(self.hold(claim, now)?);
+            *held = Some(Self::hold(claim, now)?);
         }
         Some(settle(rules, claims, &mut held[..len], now))
     }
@@ -193,7 +193,7 @@ impl Limiter {
 
     /// Locks a spot, if it still is the claim's.
     #[inline]
-    fn hold<'a>(&self, claim: &Claim<'a>, now: Tick) -> Option<Held<'a>> {
+    fn hold<'a>(claim: &Claim<'a>, now: Tick) -> Option<Held<'a>> {
         match claim.spot {
             Spot::Dense(cell) => Some(Held::Exact(cell.lock())),
             Spot::Place { table, place } => {
