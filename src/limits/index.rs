@@ -162,7 +162,7 @@ mod tests {
         fn an_index_is_a_map(steps in proptest::collection::vec((proptest::bool::ANY, 0_u64..40, 0_u64..3), 1..400)) {
             let (index, mut model) = (Index::new(1), HashMap::new());
             for (insert, n, tag) in steps {
-                let hash = (tag << 9 | (490 + n) % 512) & LOW;
+                let hash = ((tag << 9) | ((490 + n) % 512)) & LOW;
                 let key = u32::try_from(n * 3 + tag).expect("small");
                 if insert && !model.contains_key(&key) {
                     prop_assert_eq!(index.lock(hash).insert(hash, key), true);
