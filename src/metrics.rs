@@ -92,7 +92,11 @@ impl Metrics {
                 &["code"],
             ),
             limited: make.counters("limited_total", "Requests refused by a limit, by the limit.", &["limit"]),
-            signatures: make.counters("signatures_total", "Mesh messages checked, by result.", &["result"]),
+            signatures: make.counters(
+                "signatures_total",
+                "Mesh messages and webhooks checked, by scheme and result.",
+                &["scheme", "result"],
+            ),
             in_flight: make.gauge("in_flight", "Requests being worked on, open WebSockets included."),
             websockets_open: make.gauge("websockets_open", "WebSockets open now."),
             websockets: make.counters(

@@ -64,7 +64,7 @@ pub struct RouteEntry {
     /// Time for a held body.
     pub body_timeout: std::time::Duration,
     /// What must be signed.
-    pub verify: Option<checked::Verify>,
+    pub verify: Option<Arc<checked::Verify>>,
     /// Hand the caller's credential on.
     pub forward_credential: bool,
     policy_text: OnceLock<HeaderValue>,
@@ -214,7 +214,7 @@ impl<'c> Compiler<'c> {
             depth: route.path.segments.len(),
             body_max: route.body_max,
             body_timeout: route.body_timeout,
-            verify: route.verify,
+            verify: route.verify.clone(),
             forward_credential: route.forward_credential,
             policy_text: OnceLock::new(),
         })

@@ -1,7 +1,7 @@
 //! `keygen`, `sign` and `verify`: mesh messages from the command line.
 
 use super::{Failure, input, output};
-use crate::config::checked::{Envelope, Mode, NodeKey, OnFailure, Verify as Policy};
+use crate::config::checked::{Envelope, MeshRules as Policy, Mode, NodeKey, OnFailure};
 use crate::ids::{NodeId, TenantId};
 use crate::signatures::keys::KeyRegistry;
 use crate::signatures::{self, Context, Scratch, sign};

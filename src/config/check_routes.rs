@@ -3,12 +3,13 @@
 use super::check_backends::Backends;
 use super::check_identity::{Identity, scopes};
 use super::check_limits::Limits;
-use super::checked::{Access, Dimension, Envelope, Mode, OnFailure, PathPattern, Route, Target, Verify};
+use super::checked::{Access, Dimension, Mode, PathPattern, Route, Target};
 use super::checker::{Checker, shown};
 use super::clash::{self, Claim};
 use super::problems::{did_you_mean, printable};
+use super::raw::Scheme;
 use super::tree::{Document, Spot};
-use super::{pattern, raw};
+use super::{Surroundings, check_verify, pattern, raw};
 use crate::ids::{Name, Scope};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -19,7 +20,6 @@ const MOST_SCOPES: usize = 120;
 const MOST_LIMITS: usize = 8;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
-const DAY: Duration = Duration::from_hours(24);
 
 /// What this file makes.
 pub(super) struct Serving {
@@ -32,6 +32,7 @@ struct Others<'a, 'b> {
     identity: &'b Identity<'a>,
     limits: &'b Limits<'a>,
     backends: &'b Backends<'a>,
+    around: Surroundings<'b>,
 }
 
 pub(super) fn check(
@@ -41,10 +42,11 @@ pub(super) fn check(
     limits: &Limits<'_>,
     backends: &Backends<'_>,
     checker: &mut Checker,
+    around: Surroundings<'_>,
 ) -> Serving {
     let top = document.top();
     let all = top.key("routes");
-    let others = Others { identity, limits, backends };
+    let others = Others { identity, limits, backends, around };
     if document.written().key("routes").is_empty_list() {
         checker.problem(all.at, "at least one route is needed");
     }
@@ -76,7 +78,7 @@ fn route(raw: &raw::Route, spot: Spot<'_>, others: &Others<'_, '_>, checker: &mu
     let access = access(raw, spot, others.identity, checker);
     let limits = limits(raw, spot.key("limits"), access.as_ref(), others.limits, checker);
     let verify = match &raw.verify {
-        Some(verify) => check_verify(verify, spot.key("verify"), checker).map(Some),
+        Some(verify) => check_verify::check(verify, spot.key("verify"), others.around, checker).map(Some),
         None => Some(None),
     };
     let target = target(raw, spot, path.as_ref(), others.backends, checker);
@@ -155,9 +157,26 @@ fn access(
         if raw.tenant.is_some() {
             checker.problem(spot.key_at("tenant"), "a public route has no caller to be of a `tenant`");
         }
+        if raw.verify.is_some() {
+            let hint = "take `public` out and say whose they are: `tenant: NAME`";
+            checker.hinted(
+                spot.key_at("verify"),
+                "signed messages belong to a tenant, and a public route has none",
+                hint,
+            );
+        }
         return Some(Access::Public);
     }
-    let Some(tenant) = &raw.tenant else { return Some(Access::Credential(needed)) };
+    let Some(tenant) = &raw.tenant else {
+        if let Some(verify) = raw.verify.as_ref().filter(|verify| verify.scheme != Scheme::Mesh) {
+            let message = format!(
+                "senders of `{}` have no credential: the route needs a `tenant`",
+                verify.scheme.as_str()
+            );
+            checker.lacks(spot, &message, "`tenant: NAME` says whose the deliveries are");
+        }
+        return Some(Access::Credential(needed));
+    };
     let at = spot.key_at("tenant");
     if !raw.scopes.is_empty() {
         let hint = "leave `tenant` out, or `scopes`";
@@ -233,26 +252,6 @@ fn named_limits(
         indexes.push(index);
     }
     indexes
-}
-
-fn check_verify(raw: &raw::Verify, spot: Spot<'_>, checker: &mut Checker) -> Option<Verify> {
-    match raw.scheme {
-        raw::Scheme::Mesh => {}
-    }
-    if raw.on_failure == OnFailure::Drop && raw.envelope != Envelope::None {
-        let at = spot.key_at("on_failure");
-        let hint = "use `on_failure: reject`";
-        checker.hinted(at, "nothing can be dropped from inside an envelope", hint);
-    }
-    let freshness = match raw.freshness.as_deref() {
-        Some(text) => {
-            let spot = spot.key("freshness");
-            Some(checker.duration(spot, Some(text), SECOND, (SECOND, 31 * DAY))?)
-        }
-        None => None,
-    };
-    let (mode, on_failure, envelope) = (raw.mode, raw.on_failure, raw.envelope);
-    Some(Verify { mode, on_failure, envelope, freshness })
 }
 
 fn body(raw: &raw::Route, spot: Spot<'_>, checker: &mut Checker) -> (Option<usize>, Option<Duration>) {

@@ -6,9 +6,14 @@ use crate::ids::{CredentialId, GatewayId, Name, NodeId, Scope, TenantId};
 use crate::secret::Secret;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-pub use super::raw::{Dimension, EncodedSlashes, Envelope, Forwarded, Level, LogFormat, Mode, OnFailure};
+pub use super::checked_verify::{Hmac, HmacPart, MeshRules, Scheme, Sender, SenderKind, Verify};
+pub use super::raw::{
+    Dimension, EncodedSlashes, Envelope, Forwarded, HmacAlgorithm, HmacEncoding, Level, LogFormat, Mode,
+    OnFailure, SetupCalls,
+};
 
 /// The whole, checked.
 #[derive(Debug)]
@@ -246,7 +251,7 @@ pub struct Route {
     /// Time for a held body.
     pub body_timeout: Duration,
     /// What must be signed.
-    pub verify: Option<Verify>,
+    pub verify: Option<Arc<Verify>>,
     /// Hand the caller's credential on.
     pub forward_credential: bool,
     /// Who answers.
@@ -311,19 +316,6 @@ pub enum HostPattern {
     Exact(String),
     /// Anything below this (`*.example.com` → `example.com`).
     Below(String),
-}
-
-/// What must be signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verify {
-    /// Whether unsigned messages pass.
-    pub mode: Mode,
-    /// What a bad message does.
-    pub on_failure: OnFailure,
-    /// Where messages sit.
-    pub envelope: Envelope,
-    /// How far `ts` may be from now.
-    pub freshness: Option<Duration>,
 }
 
 impl Config {

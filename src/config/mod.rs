@@ -10,7 +10,9 @@ mod check_identity;
 mod check_limits;
 mod check_routes;
 mod check_server;
+mod check_verify;
 pub mod checked;
+mod checked_verify;
 pub mod checker;
 mod clash;
 mod import;
@@ -18,6 +20,7 @@ mod interpolate;
 pub mod pattern;
 pub mod problems;
 pub mod raw;
+mod raw_verify;
 mod reference;
 pub mod secrets;
 mod shape;
@@ -217,7 +220,7 @@ fn check(
     let identity = check_identity::check(raw, document, checker, around);
     let limits = check_limits::check(raw, document, checker);
     let backends = check_backends::check(raw, document, &identity, checker, around);
-    let serving = check_routes::check(raw, document, &identity, &limits, &backends, checker);
+    let serving = check_routes::check(raw, document, &identity, &limits, &backends, checker, around);
     Some(checked::Config {
         listen: basics.listen,
         admin: basics.admin?,

@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+pub use super::raw_verify::{Hmac, HmacAlgorithm, HmacEncoding, Scheme, SetupCalls, Verify};
+
 /// The whole file.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -462,33 +464,6 @@ pub struct Body {
     pub max: Option<Size>,
     /// Time for the whole body where it is held. Default `30s`.
     pub timeout: Option<String>,
-}
-
-/// What must be signed.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Verify {
-    /// Who signs, and how.
-    pub scheme: Scheme,
-    /// Whether unsigned messages pass. Default `required`.
-    #[serde(default)]
-    pub mode: Mode,
-    /// What a bad message in a batch does. Default `reject`.
-    #[serde(default)]
-    pub on_failure: OnFailure,
-    /// Where the messages sit in the body. Default `none`: the body is the message or an array.
-    #[serde(default)]
-    pub envelope: Envelope,
-    /// How far `ts` may be from now, both ways; off by default.
-    pub freshness: Option<String>,
-}
-
-/// A way of signing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scheme {
-    /// Ed25519 on each mesh message.
-    Mesh,
 }
 
 /// Whether unsigned messages pass.

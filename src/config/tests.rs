@@ -37,7 +37,15 @@ pub(super) const PLANTED: &str = "planted-secret-0123456789-abcdef";
 
 pub(super) fn env(name: &str) -> Option<String> {
     match name {
-        "KEY" | "BRIDGE_SECRET" | "CEO_GATEWAY_TOKEN" | "GLOBEX_OPS_KEY" => Some(PLANTED.to_owned()),
+        "KEY"
+        | "BRIDGE_SECRET"
+        | "CEO_GATEWAY_TOKEN"
+        | "GLOBEX_OPS_KEY"
+        | "GITHUB_SECRET"
+        | "GITHUB_SECRET_OLD"
+        | "TWILIO_AUTH_TOKEN"
+        | "OTHER_SECRET"
+        | "OPENCLAW_HOOK_TOKEN" => Some(PLANTED.to_owned()),
         "ARMY_HOST" => Some("army.internal".to_owned()),
         "PER" => Some("7".to_owned()),
         "SHORT" => Some("short".to_owned()),

@@ -3,7 +3,7 @@
 use super::live::{Live, Passage, unix_now};
 use super::upstream::Pool;
 use crate::admission::{Admitted, Rejection, Trail};
-use crate::signatures::{Failure, Verified};
+use crate::signatures::{Failure, Proved, Verified};
 use bytes::Bytes;
 use http::HeaderValue;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub(super) struct Exchange {
     pub(super) body: Option<Bytes>,
     pub(super) held: Option<Passage>,
     pub(super) verified: Option<Verified>,
+    /// The sender's delivery, on routes for webhooks.
+    pub(super) proved: Option<Proved>,
     pub(super) failure: Option<Failure>,
     /// Bytes of a streamed body so far.
     pub(super) streamed: usize,
@@ -57,6 +59,7 @@ impl Exchange {
             body: None,
             held: None,
             verified: None,
+            proved: None,
             failure: None,
             streamed: 0,
             pool: None,

@@ -71,6 +71,12 @@ impl Origin {
         }
     }
 
+    /// Scheme, host and port as the client wrote them.
+    pub(super) fn url(&self) -> String {
+        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        format!("{}://{}", text(&self.proto), self.host.as_ref().map(text).unwrap_or_default())
+    }
+
     /// Sets the fields; a client's own were removed before.
     pub(super) fn write(self, fields: &mut HeaderMap) {
         if let Some(client) = self.client.and_then(address) {

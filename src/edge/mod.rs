@@ -20,6 +20,7 @@ mod respond;
 pub mod server;
 mod tunnel;
 mod upstream;
+mod verify;
 
 pub use access_log::AccessLog;
 pub use live::{Live, Site};

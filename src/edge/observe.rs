@@ -31,7 +31,7 @@ pub(super) fn finished(site: &Site, exchange: &Exchange, session: &Session, erro
         refused(site, live, exchange, rejection);
     }
     if let Some(verified) = &exchange.verified {
-        signatures(site, verified);
+        signatures(site, scheme(live, exchange), verified);
     }
     if site.access_log.is_on() {
         site.access_log.line(&line(live, exchange, session, status, took, error));
@@ -47,15 +47,23 @@ fn refused(site: &Site, live: &Live, exchange: &Exchange, rejection: &Rejection)
                 site.metrics.limited.with_label_values(&[name]).inc();
             }
         }
-        Rejection::Signature(_) => site.metrics.signatures.with_label_values(&[code]).inc(),
+        Rejection::Signature(_) => {
+            site.metrics.signatures.with_label_values(&[scheme(live, exchange), code]).inc();
+        }
         _ => {}
     }
 }
 
-fn signatures(site: &Site, verified: &crate::signatures::Verified) {
+/// What the route verifies by.
+fn scheme(live: &Live, exchange: &Exchange) -> &'static str {
+    let verify = exchange.trail.route.and_then(|index| live.policy.routes[index].verify.as_ref());
+    verify.map_or("none", |verify| verify.name)
+}
+
+fn signatures(site: &Site, scheme: &str, verified: &crate::signatures::Verified) {
     let count = |result: &str, n: usize| {
         if n > 0 {
-            site.metrics.signatures.with_label_values(&[result]).inc_by(n as u64);
+            site.metrics.signatures.with_label_values(&[scheme, result]).inc_by(n as u64);
         }
     };
     count("verified", verified.verified);

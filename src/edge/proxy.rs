@@ -3,14 +3,14 @@
 use super::body;
 use super::exchange::{Exchange, RequestId};
 use super::headers::{self, Origin};
-use super::live::{Live, Site, unix_now};
+use super::live::{Live, Site};
 use super::observe;
 use super::respond;
 use super::tunnel;
 use super::upstream::Pool;
+use super::verify;
 use crate::admission::{Admitted, Head, Now, Rejection};
 use crate::config::checked::Target;
-use crate::signatures::{self, Context, Forward, Scratch};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, header, request, response};
@@ -79,51 +79,13 @@ impl Proxy {
         exchange.admitted = Some(admitted);
         if live.policy.routes[route].verify.is_some() {
             // Boxed, as below: what few requests need must not make the future of all requests large.
-            return Box::pin(self.verify(live, session, exchange, route)).await;
+            let peer = peer_of(session);
+            return Box::pin(verify::verify(&self.site, live, session, exchange, route, peer)).await;
         }
         let declared = body::declared(&session.req_header().headers);
         if declared.is_some_and(|length| length > live.policy.routes[route].body_max) {
             return Ok(Err(Rejection::BodyTooLarge));
         }
-        Ok(Ok(()))
-    }
-
-    async fn verify(
-        &self,
-        live: &Live,
-        session: &mut Session,
-        exchange: &mut Exchange,
-        route: usize,
-    ) -> pingora::Result<Result<(), Rejection>> {
-        let (body, passage) = match body::hold(session, &self.site, live, route).await? {
-            Ok(held) => held,
-            Err(rejection) => return Ok(Err(rejection)),
-        };
-        exchange.held = Some(passage);
-        let route = &live.policy.routes[route];
-        let (Some(policy), Some(tenant)) = (&route.verify, &exchange.trail.tenant) else {
-            // The config's check lets `verify` stand only where callers have a tenant.
-            return Ok(Err(Rejection::Internal));
-        };
-        let context = Context {
-            policy,
-            tenant: &tenant.id,
-            keys: &live.policy.nodes,
-            query: session.req_header().uri.query(),
-            now_unix: unix_now().as_secs_f64(),
-        };
-        let verified = match signatures::verify(&body, &context, &mut Scratch::default()) {
-            Ok(verified) => verified,
-            Err(failure) => {
-                exchange.failure = Some(failure);
-                return Ok(Err(Rejection::Signature(failure.reason)));
-            }
-        };
-        exchange.body = Some(match &verified.forward {
-            Forward::AsIs => body,
-            Forward::Rewritten(bytes) => Bytes::copy_from_slice(bytes),
-        });
-        exchange.verified = Some(verified);
         Ok(Ok(()))
     }
 }
@@ -153,6 +115,10 @@ impl ProxyHttp for Proxy {
         let live = whole.as_ref().as_ref().ok_or_else(unconfigured)?;
         let refused = match self.gates(live, session, exchange).await? {
             Err(rejection) => Some(rejection),
+            Ok(()) if verify::is_setup(exchange) => {
+                verify::answer_setup(session, exchange).await?;
+                return Ok(true);
+            }
             Ok(()) if !session.is_upgrade_req() => return Ok(false),
             Ok(()) => match Box::pin(tunnel::serve(&self.site, live, session, exchange)).await? {
                 tunnel::Outcome::Relayed => None,
@@ -215,6 +181,7 @@ impl ProxyHttp for Proxy {
         let mut parts = request::Parts::from(std::mem::replace(request, empty));
         headers::cleanse(&mut parts.headers, admitted.carrier, route.forward_credential);
         headers::identify(&mut parts.headers, exchange, gateway.is_none());
+        verify::tell(&mut parts.headers, exchange, route.verify.as_ref());
         if let Some(origin) = origin {
             origin.write(&mut parts.headers);
         }

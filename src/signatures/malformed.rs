@@ -50,6 +50,15 @@ pub enum Malformed {
     /// Two sound readings of the envelope lead to two different messages.
     #[error("is an envelope that can be read in more than one way")]
     Ambiguous,
+    /// A field that a signature needs stands twice, is not text, or has not the form that it must have.
+    #[error("has a field for its signature that is repeated or has not its form")]
+    Field,
+    /// A time that is not digits alone, or cannot be told from the body.
+    #[error("has a time that is not a number of seconds")]
+    Moment,
+    /// A part of the request that the scheme's signature does not cover, or could cover in two ways.
+    #[error("has a body that its signature does not cover")]
+    Uncovered,
     /// The envelope's text is no text that JSON could be in.
     #[error("is an envelope whose text is not JSON")]
     InnerText,

@@ -9,7 +9,7 @@ use super::envelope::{Wrapping, messages, wrapping};
 use super::keys::KeyRegistry;
 use super::malformed::Malformed;
 use super::sig_text;
-use crate::config::checked::{Mode, OnFailure, Verify};
+use crate::config::checked::{MeshRules, Mode, OnFailure};
 use crate::ids::{NodeId, TenantId};
 use ed25519_dalek::{Signature, VerifyingKey};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// What the route asks for.
-    pub policy: &'a Verify,
+    pub policy: &'a MeshRules,
     /// Whose nodes may sign.
     pub tenant: &'a TenantId,
     /// Their keys.
@@ -268,6 +268,12 @@ fn is_fresh(ts: Option<f64>, window: Duration, now_unix: f64) -> bool {
 }
 
 impl Verified {
+    /// A body that one signature covers as a whole.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self { verified: 1, ..Self::none() }
+    }
+
     fn none() -> Self {
         Self { forward: Forward::AsIs, verified: 0, unsigned: 0, dropped: Dropped::default(), signer: None }
     }

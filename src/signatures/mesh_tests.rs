@@ -32,19 +32,19 @@ fn registry() -> KeyRegistry {
     .unwrap()
 }
 
-fn policy(mode: Mode, on_failure: OnFailure) -> Verify {
-    Verify { mode, on_failure, envelope: Envelope::None, freshness: None }
+fn policy(mode: Mode, on_failure: OnFailure) -> MeshRules {
+    MeshRules { mode, on_failure, envelope: Envelope::None, freshness: None }
 }
 
-const REQUIRED: fn() -> Verify = || policy(Mode::Required, OnFailure::Reject);
+const REQUIRED: fn() -> MeshRules = || policy(Mode::Required, OnFailure::Reject);
 
-fn run(body: &str, policy: Verify) -> Result<Verified, Failure> {
+fn run(body: &str, policy: MeshRules) -> Result<Verified, Failure> {
     let (tenant, keys) = (tenant(), registry());
     let context = Context { policy: &policy, tenant: &tenant, keys: &keys, query: None, now_unix: NOW };
     verify(body.as_bytes(), &context, &mut Scratch::default())
 }
 
-fn refused(body: &str, policy: Verify) -> (Reason, Option<usize>) {
+fn refused(body: &str, policy: MeshRules) -> (Reason, Option<usize>) {
     let failure = run(body, policy).unwrap_err();
     (failure.reason, failure.index)
 }

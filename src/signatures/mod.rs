@@ -1,19 +1,25 @@
-//! The signatures room: whether a body's mesh messages were signed by the nodes they name.
+//! The signatures room: whether a body's mesh messages were signed by the nodes they name, and whether a
+//! webhook came from the sender that its route is for.
 //!
 //! In reading order: `scan` walks JSON once and copies its canonical form as it goes, `names`
 //! orders and compares member names, [`canonical`] cuts a body into messages, [`sig_text`] reads a
 //! signature's base64, [`envelope`] finds the messages inside a chat platform's wrapping, [`keys`]
 //! holds who may sign, [`mesh`] puts these together into one answer, [`sign`] is the other side.
+//! For webhooks: [`delivery`] is a request as its sender signed it, [`schemes`] has a file a sender, [`mac`]
+//! is their HMAC.
 //!
 //! The room has no clock, no sockets and no state of its own: time, keys and buffers are handed in.
 
 pub mod canonical;
+pub mod delivery;
 pub mod envelope;
 pub mod keys;
+pub mod mac;
 mod malformed;
 pub mod mesh;
 mod names;
 mod scan;
+pub mod schemes;
 pub mod sig_text;
 pub mod sign;
 mod strings;
@@ -21,6 +27,8 @@ mod strings;
 mod vectors;
 
 pub use canonical::Canonicaliser;
+pub use delivery::{Delivery, Identity};
 pub use keys::KeyRegistry;
 pub use malformed::Malformed;
 pub use mesh::{Context, Failure, Forward, Reason, Scratch, Verified, verify};
+pub use schemes::{Proved, Setup};

@@ -25,6 +25,12 @@ pub fn parse(text: &str) -> Option<Signature> {
     Signature::from_slice(bytes.get(..length)?).ok()
 }
 
+/// The signature in these bytes, which must be 64.
+#[must_use]
+pub fn ed25519(bytes: &[u8]) -> Option<Signature> {
+    Signature::from_slice(bytes).ok()
+}
+
 /// The spelling that mesh nodes write: standard alphabet, padded.
 #[must_use]
 pub fn write(signature: &Signature) -> String {

@@ -5,13 +5,17 @@ use super::canonical::Canonicaliser;
 use super::keys::KeyRegistry;
 use super::mesh::{Context, Reason, Scratch, verify};
 use super::{sig_text, sign};
-use crate::config::checked::{Envelope, Mode, NodeKey, OnFailure, Verify};
+use crate::config::checked::{Envelope, MeshRules, Mode, NodeKey, OnFailure};
 use crate::ids::{NodeId, TenantId};
 use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
 use serde_json::Value;
 
-const POLICY: Verify =
-    Verify { mode: Mode::Required, on_failure: OnFailure::Reject, envelope: Envelope::None, freshness: None };
+const POLICY: MeshRules = MeshRules {
+    mode: Mode::Required,
+    on_failure: OnFailure::Reject,
+    envelope: Envelope::None,
+    freshness: None,
+};
 
 fn load(text: &str) -> Value {
     serde_json::from_str(text).unwrap()

@@ -26,4 +26,5 @@ mod store;
 mod strict;
 mod tenants;
 mod upstream_failures;
+mod webhooks;
 mod websocket;

@@ -42,7 +42,13 @@ pub(crate) fn gateway() -> Option<PathBuf> {
     if there { Some(folder) } else { missing("the OpenClaw gateway") }
 }
 
-/// Where `tests/gateway/install.sh` installs.
+/// The folder with the senders' own libraries.
+pub(crate) fn senders() -> Option<PathBuf> {
+    let folder = cache().join("senders");
+    if folder.join(".installed").exists() { Some(folder) } else { missing("the senders' libraries") }
+}
+
+/// Where `tests/gateway/install.sh` and `tests/senders/install.sh` install.
 fn cache() -> PathBuf {
     let named = std::env::var_os("OPENCLAW_EDGE_TEST_CACHE").map(PathBuf::from);
     let home = || Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache/openclaw-edge-tests");

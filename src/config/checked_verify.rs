@@ -1,0 +1,132 @@
+//! What the operator's words about signatures mean; see [`checked`](super::checked).
+
+use super::raw::{Envelope, HmacAlgorithm, HmacEncoding, Mode, OnFailure, SetupCalls};
+use crate::secret::Secret;
+use ed25519_dalek::VerifyingKey;
+use http::{HeaderName, HeaderValue};
+use std::time::Duration;
+
+/// What must be signed, and what follows from it.
+#[derive(Debug)]
+pub struct Verify {
+    /// As logs, metrics and upstreams are told.
+    pub name: &'static str,
+    /// Who signs, and how.
+    pub scheme: Scheme,
+    /// Scheme, host and port as senders know them.
+    pub public_url: Option<String>,
+    /// Calls at set-up.
+    pub setup_calls: SetupCalls,
+    /// `Bearer …`, to be sent to the upstream; marked sensitive, so that it does not print itself.
+    pub hook_token: Option<HeaderValue>,
+}
+
+/// Who signs, and how.
+#[derive(Debug)]
+pub enum Scheme {
+    /// Nodes, each message of a body.
+    Mesh(MeshRules),
+    /// Another service, the request as a whole.
+    Sender(Sender),
+}
+
+/// What mesh messages must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MeshRules {
+    /// Whether unsigned messages pass.
+    pub mode: Mode,
+    /// What a bad message does.
+    pub on_failure: OnFailure,
+    /// Where messages sit.
+    pub envelope: Envelope,
+    /// How far `ts` may be from now.
+    pub freshness: Option<Duration>,
+}
+
+/// A service that sends webhooks.
+#[derive(Debug)]
+pub struct Sender {
+    /// Which, and what it signs with.
+    pub kind: SenderKind,
+    /// How far the signed time may be from now.
+    pub tolerance: Duration,
+}
+
+/// Which service, and what it signs with: at least one secret or key.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "a variant's fields are its secrets and keys")]
+pub enum SenderKind {
+    /// GitHub.
+    Github { secrets: Vec<Secret> },
+    /// Slack.
+    Slack { secrets: Vec<Secret> },
+    /// Stripe.
+    Stripe { secrets: Vec<Secret> },
+    /// Standard Webhooks: decoded secrets for `v1`, public keys for `v1a`.
+    StandardWebhooks { secrets: Vec<Secret>, keys: Vec<VerifyingKey> },
+    /// Discord.
+    Discord { keys: Vec<VerifyingKey> },
+    /// Telegram.
+    Telegram { secrets: Vec<Secret> },
+    /// Shopify.
+    Shopify { secrets: Vec<Secret> },
+    /// Twilio.
+    Twilio { secrets: Vec<Secret> },
+    /// As the operator says.
+    GenericHmac { secrets: Vec<Secret>, hmac: Hmac },
+}
+
+/// Where a signature is and what is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hmac {
+    /// The signature's field.
+    pub header: HeaderName,
+    /// The hash.
+    pub algorithm: HmacAlgorithm,
+    /// How the signature is written.
+    pub encoding: HmacEncoding,
+    /// Before the signature.
+    pub prefix: String,
+    /// Between signatures.
+    pub separator: Option<String>,
+    /// The signed text; holds the body.
+    pub signed: Vec<HmacPart>,
+    /// The time's field; then `signed` has the time.
+    pub timestamp_header: Option<HeaderName>,
+    /// The id's field; then `signed` has the id.
+    pub id_header: Option<HeaderName>,
+}
+
+/// A piece of a signed text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HmacPart {
+    /// Text for itself.
+    Literal(String),
+    /// The body.
+    Body,
+    /// The signed time as it came.
+    Timestamp,
+    /// The delivery's id.
+    Id,
+    /// The method.
+    Method,
+    /// The path without the query.
+    Path,
+    /// The query without its question mark.
+    Query,
+    /// The whole URL as the sender saw it.
+    Url,
+    /// A field's value.
+    Header(HeaderName),
+}
+
+impl Verify {
+    /// What mesh messages must be, where the route takes mesh messages.
+    #[must_use]
+    pub fn mesh(&self) -> Option<&MeshRules> {
+        match &self.scheme {
+            Scheme::Mesh(rules) => Some(rules),
+            Scheme::Sender(_) => None,
+        }
+    }
+}
