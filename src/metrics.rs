@@ -35,6 +35,14 @@ pub struct Metrics {
     pub limited: IntCounterVec,
     /// Signature checks by result.
     pub signatures: IntCounterVec,
+    /// Deliveries that were taken before, by what they were told.
+    pub replays: IntCounterVec,
+    /// Deliveries that are remembered.
+    pub replay_marks: IntGauge,
+    /// Deliveries that were forgotten before their time.
+    pub replay_evicted: IntCounter,
+    /// Failures to write the replay log.
+    pub replay_write_failures: IntCounter,
     /// Requests being worked on, WebSockets included.
     pub in_flight: IntGauge,
     /// WebSockets open now.
@@ -96,6 +104,20 @@ impl Metrics {
                 "signatures_total",
                 "Mesh messages and webhooks checked, by scheme and result.",
                 &["scheme", "result"],
+            ),
+            replays: make.counters(
+                "replays_total",
+                "Deliveries that were taken before or are on their way, by what they were told.",
+                &["answer"],
+            ),
+            replay_marks: make.gauge("replay_marks", "Deliveries that the replay cache remembers."),
+            replay_evicted: make.counter(
+                "replay_evicted_total",
+                "Deliveries forgotten before their time because their tenant is at its bound.",
+            ),
+            replay_write_failures: make.counter(
+                "replay_write_failures_total",
+                "Failures to write the replay log: marks that a restart may lose.",
             ),
             in_flight: make.gauge("in_flight", "Requests being worked on, open WebSockets included."),
             websockets_open: make.gauge("websockets_open", "WebSockets open now."),

@@ -40,6 +40,10 @@ pub enum Rejection {
     Busy,
     /// A message's signature.
     Signature(signatures::Reason),
+    /// A delivery that the upstream took before.
+    Replayed,
+    /// A delivery that is on its way to the upstream just now.
+    Pending,
     /// A WebSocket handshake that is none (RFC 6455 section 4.2.1).
     Handshake,
     /// A WebSocket handshake of another version than 13 (RFC 6455 section 4.4).
@@ -91,6 +95,8 @@ impl Rejection {
             Self::LengthRequired => say(411, "length_required", "A body of this size needs Content-Length"),
             Self::Busy => say(503, "busy", "Too many request bodies are being held; try again"),
             Self::Signature(reason) => say(401, reason.code(), "Unauthorized"),
+            Self::Replayed => say(409, "replayed", "This delivery was taken before"),
+            Self::Pending => say(409, "delivery_pending", "This delivery is on its way just now"),
             Self::Handshake => say(400, "bad_handshake", "Not a WebSocket handshake"),
             Self::SocketVersion => say(426, "websocket_version", "Only WebSocket version 13 is served"),
             Self::TooManySockets => say(503, "too_many_sockets", "Too many WebSockets are open; try again"),
@@ -125,6 +131,8 @@ impl Rejection {
             | Self::LengthRequired
             | Self::Busy
             | Self::Signature(_)
+            | Self::Replayed
+            | Self::Pending
             | Self::Handshake
             | Self::SocketVersion
             | Self::TooManySockets

@@ -110,7 +110,14 @@ impl Verify {
         let keys = nodes.iter().filter_map(|node| NodeId::parse(node).ok());
         let keys: Vec<NodeKey> = keys.map(|node| NodeKey { tenant: tenant.clone(), node, key }).collect();
         let keys = KeyRegistry::build(&keys).map_err(|error| Failure::caused(&what, &error))?;
-        let context = Context { policy: &policy, tenant: &tenant, keys: &keys, query: None, now_unix: 0.0 };
+        let context = Context {
+            policy: &policy,
+            tenant: &tenant,
+            keys: &keys,
+            query: None,
+            now_unix: 0.0,
+            taken: None,
+        };
         match signatures::verify(&body, &context, &mut Scratch::default()) {
             Ok(verified) => output(format!("good: {} messages\n", verified.verified).as_bytes()),
             Err(failure) => {

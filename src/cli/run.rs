@@ -6,7 +6,7 @@ use crate::config::checked::{Config, EmbeddedStore};
 use crate::edge::live::Inner;
 use crate::edge::reload::{Listener, Reloader};
 use crate::edge::server;
-use crate::edge::{Site, admin};
+use crate::edge::{Replay, Site, admin};
 use crate::hub::{self, Fleet};
 use crate::limits::Limiter;
 use crate::metrics::Metrics;
@@ -39,7 +39,10 @@ impl Run {
 
         let metrics = Arc::new(Metrics::new());
         let limiter = Arc::new(Limiter::new(config.max_addresses));
-        let site = Site::new(limiter, metrics.clone(), &config.access_log)
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let replay = Replay::open(&config.data, config.replay_cache, metrics.clone(), now.as_secs())
+            .map_err(|error| Failure::caused("the replay log in the data folder cannot be opened", &error))?;
+        let site = Site::new(limiter, metrics.clone(), replay, &config.access_log)
             .map_err(|error| Failure::caused("the access log cannot be opened", &error))?;
         let site = Arc::new(site);
         let fleet = Arc::new(Fleet::default());

@@ -3,7 +3,10 @@
 //!
 //! No secret and no key is ever shown: what stands in its place by mistake may be one.
 
-use super::checked::{Envelope, Hmac, HmacPart, MeshRules, OnFailure, Scheme, Sender, SenderKind, Verify};
+use super::checked::{
+    Envelope, Hmac, HmacPart, MeshRules, OnFailure, Replay, ReplayAnswer, ReplayCache, Scheme, Sender,
+    SenderKind, Verify,
+};
 use super::checker::{Checker, shown};
 use super::problems::did_you_mean;
 use super::tree::Spot;
@@ -53,10 +56,11 @@ pub(super) fn check(
     };
     let scheme = match raw.scheme {
         raw::Scheme::Mesh => Scheme::Mesh(mesh(raw, spot, checker)?),
-        _ => Scheme::Sender(sender(raw, spot, around, checker)?),
+        _ => Scheme::Sender(Box::new(sender(raw, spot, around, checker)?)),
     };
+    let replay = replay(raw, spot, checker).ok()?;
     let setup_calls = raw.setup_calls.unwrap_or_default();
-    Some(Arc::new(Verify { name: raw.scheme.as_str(), scheme, public_url, setup_calls, hook_token }))
+    Some(Arc::new(Verify { name: raw.scheme.as_str(), scheme, public_url, setup_calls, replay, hook_token }))
 }
 
 /// Keys of other schemes: they would do nothing, and an operator would think that they do.
@@ -82,6 +86,31 @@ fn strangers(raw: &raw::Verify, spot: Spot<'_>, checker: &mut Checker) {
             checker.problem(spot.key_at(key), message);
         }
     }
+}
+
+/// Something is wrong, and the checker was told.
+struct Told;
+
+/// Off by default for mesh messages alone: nodes say again what they said before.
+fn replay(raw: &raw::Verify, spot: Spot<'_>, checker: &mut Checker) -> Result<Option<Replay>, Told> {
+    let default = match raw.scheme {
+        raw::Scheme::Mesh => ReplayAnswer::Off,
+        _ => ReplayAnswer::Duplicate,
+    };
+    let answer = raw.replay.unwrap_or(default);
+    let keep = checker
+        .duration(spot.key("replay_keep"), raw.replay_keep.as_deref(), 3 * DAY, (SECOND, 31 * DAY))
+        .ok_or(Told)?;
+    if answer == ReplayAnswer::Off && raw.replay_keep.is_some() {
+        checker.hinted(spot.key_at("replay_keep"), "nothing is remembered here", "add `replay: duplicate`");
+    }
+    Ok((answer != ReplayAnswer::Off).then_some(Replay { answer, keep }))
+}
+
+/// The cache's own bounds.
+pub(super) fn cache(raw: &raw::ReplayCache, spot: Spot<'_>, checker: &mut Checker) -> Option<ReplayCache> {
+    let max = checker.number(spot.key("max_per_tenant"), raw.max_per_tenant, 200_000, (1, 10_000_000));
+    Some(ReplayCache { max_per_tenant: max?, sync: raw.sync })
 }
 
 fn mesh(raw: &raw::Verify, spot: Spot<'_>, checker: &mut Checker) -> Option<MeshRules> {
@@ -134,13 +163,13 @@ fn sender(
         raw::Scheme::Telegram => SenderKind::Telegram { secrets },
         raw::Scheme::Shopify => SenderKind::Shopify { secrets },
         raw::Scheme::Twilio => SenderKind::Twilio { secrets },
-        raw::Scheme::GenericHmac => match hmac {
-            Some(hmac) => SenderKind::GenericHmac { secrets, hmac },
-            None => {
+        raw::Scheme::GenericHmac => {
+            let Some(hmac) = hmac else {
                 checker.lacks(spot, "this scheme needs `hmac`", "`hmac: { header: X-Signature }`");
                 return None;
-            }
-        },
+            };
+            SenderKind::GenericHmac { secrets, hmac }
+        }
     };
     Some(Sender { kind, tolerance: tolerance? })
 }
@@ -293,16 +322,12 @@ fn bearer(
 ) -> Option<HeaderValue> {
     let token = secrets::resolve(source, spot, around, checker)?;
     let value = HeaderValue::from_bytes(&[b"Bearer ", token.expose()].concat());
-    match value {
-        Ok(mut value) => {
-            value.set_sensitive(true);
-            Some(value)
-        }
-        Err(_) => {
-            checker.problem(spot.at, "this token has characters that no header field takes");
-            None
-        }
-    }
+    let Ok(mut value) = value else {
+        checker.problem(spot.at, "this token has characters that no header field takes");
+        return None;
+    };
+    value.set_sensitive(true);
+    Some(value)
 }
 
 fn generic(raw: &raw::Hmac, spot: Spot<'_>, checker: &mut Checker) -> Option<Hmac> {
@@ -336,16 +361,13 @@ fn generic(raw: &raw::Hmac, spot: Spot<'_>, checker: &mut Checker) -> Option<Hma
         prefix: raw.prefix.clone(),
         separator: raw.separator.clone(),
         signed,
-        timestamp_header: timestamp_header?,
-        id_header: id_header?,
+        timestamp_header: timestamp_header.ok()?,
+        id_header: id_header.ok()?,
     })
 }
 
-fn optional(text: Option<&str>, spot: Spot<'_>, checker: &mut Checker) -> Option<Option<HeaderName>> {
-    match text {
-        Some(text) => field(text, spot, checker).map(Some),
-        None => Some(None),
-    }
+fn optional(text: Option<&str>, spot: Spot<'_>, checker: &mut Checker) -> Result<Option<HeaderName>, Told> {
+    text.map(|text| field(text, spot, checker).ok_or(Told)).transpose()
 }
 
 fn field(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<HeaderName> {

@@ -9,10 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use super::checked_verify::{Hmac, HmacPart, MeshRules, Scheme, Sender, SenderKind, Verify};
+pub use super::checked_verify::{
+    Hmac, HmacPart, MeshRules, Replay, ReplayCache, Scheme, Sender, SenderKind, Verify,
+};
 pub use super::raw::{
     Dimension, EncodedSlashes, Envelope, Forwarded, HmacAlgorithm, HmacEncoding, Level, LogFormat, Mode,
-    OnFailure, SetupCalls,
+    OnFailure, ReplayAnswer, ReplaySync, SetupCalls,
 };
 
 /// The whole, checked.
@@ -44,6 +46,8 @@ pub struct Config {
     pub limits: Vec<Limit>,
     /// Most client addresses counted exactly.
     pub max_addresses: usize,
+    /// The replay cache.
+    pub replay_cache: ReplayCache,
     /// Upstreams; routes refer by index.
     pub upstreams: Vec<Upstream>,
     /// Enabled gateways; routes refer by index or parameter.

@@ -1,6 +1,8 @@
 //! What the operator's words about signatures mean; see [`checked`](super::checked).
 
-use super::raw::{Envelope, HmacAlgorithm, HmacEncoding, Mode, OnFailure, SetupCalls};
+use super::raw::{
+    Envelope, HmacAlgorithm, HmacEncoding, Mode, OnFailure, ReplayAnswer, ReplaySync, SetupCalls,
+};
 use crate::secret::Secret;
 use ed25519_dalek::VerifyingKey;
 use http::{HeaderName, HeaderValue};
@@ -17,8 +19,28 @@ pub struct Verify {
     pub public_url: Option<String>,
     /// Calls at set-up.
     pub setup_calls: SetupCalls,
+    /// What becomes of deliveries that were taken before; none where they go on again.
+    pub replay: Option<Replay>,
     /// `Bearer …`, to be sent to the upstream; marked sensitive, so that it does not print itself.
     pub hook_token: Option<HeaderValue>,
+}
+
+/// What becomes of deliveries that were taken before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replay {
+    /// What they are told; never `Off`.
+    pub answer: ReplayAnswer,
+    /// How long they are remembered.
+    pub keep: Duration,
+}
+
+/// The replay cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplayCache {
+    /// Most deliveries a tenant.
+    pub max_per_tenant: usize,
+    /// What a mark must outlive before the sender is answered.
+    pub sync: ReplaySync,
 }
 
 /// Who signs, and how.
@@ -27,7 +49,7 @@ pub enum Scheme {
     /// Nodes, each message of a body.
     Mesh(MeshRules),
     /// Another service, the request as a whole.
-    Sender(Sender),
+    Sender(Box<Sender>),
 }
 
 /// What mesh messages must be.

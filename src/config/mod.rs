@@ -220,6 +220,7 @@ fn check(
     let identity = check_identity::check(raw, document, checker, around);
     let limits = check_limits::check(raw, document, checker);
     let backends = check_backends::check(raw, document, &identity, checker, around);
+    let replay_cache = check_verify::cache(&raw.replay_cache, document.top().key("replay_cache"), checker);
     let serving = check_routes::check(raw, document, &identity, &limits, &backends, checker, around);
     Some(checked::Config {
         listen: basics.listen,
@@ -235,6 +236,7 @@ fn check(
         nodes: identity.nodes,
         limits: limits.all,
         max_addresses: limits.max_addresses,
+        replay_cache: replay_cache?,
         upstreams: backends.upstreams,
         gateways: backends.gateways,
         routes: serving.routes,

@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-pub use super::raw_verify::{Hmac, HmacAlgorithm, HmacEncoding, Scheme, SetupCalls, Verify};
+pub use super::raw_verify::{
+    Hmac, HmacAlgorithm, HmacEncoding, ReplayAnswer, ReplayCache, ReplaySync, Scheme, SetupCalls, Verify,
+};
 
 /// The whole file.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -54,6 +56,9 @@ pub struct Config {
     /// Bounds on the limiter's own memory.
     #[serde(default)]
     pub limiter: Limiter,
+    /// The cache of deliveries that were taken.
+    #[serde(default)]
+    pub replay_cache: ReplayCache,
     /// The services behind the edge, by name.
     #[serde(default)]
     pub upstreams: BTreeMap<String, Upstream>,

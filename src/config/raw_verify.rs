@@ -30,6 +30,10 @@ pub struct Verify {
     /// Sent to the upstream as `Authorization: Bearer …`, in place of whatever the sender has there: the token
     /// of an OpenClaw gateway's hooks.
     pub hook_token: Option<SecretSource>,
+    /// What a delivery is told that the upstream took before. Default `duplicate`; for `mesh` `off`.
+    pub replay: Option<ReplayAnswer>,
+    /// How long a delivery is remembered. Default `72h`.
+    pub replay_keep: Option<String>,
     /// For `mesh`: whether unsigned messages pass. Default `required`.
     #[serde(default)]
     pub mode: Mode,
@@ -147,4 +151,37 @@ pub enum HmacEncoding {
     Base64,
     /// Base64 in the URL-safe alphabet, padded or not.
     Base64url,
+}
+
+/// What a delivery is told that the upstream took before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplayAnswer {
+    /// 200 with `X-Replay: duplicate`, so that the sender stops.
+    Duplicate,
+    /// 409 `replayed`.
+    Conflict,
+    /// Nothing: it goes on again.
+    Off,
+}
+
+/// The cache of deliveries that were taken (`replay.log` in the `data` folder).
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReplayCache {
+    /// Most deliveries remembered for each tenant; beyond it the oldest go first. Default 200000.
+    pub max_per_tenant: Option<usize>,
+    /// What a mark must outlive before the sender is answered. Default `system`.
+    pub sync: ReplaySync,
+}
+
+/// What a mark must outlive before the sender is answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplaySync {
+    /// This process, however it ends; the disk has it a fifth of a second later.
+    #[default]
+    System,
+    /// A power cut: the answer waits for the disk, several at once.
+    Disk,
 }

@@ -1,6 +1,7 @@
 //! One request and its answer, as far as it has come: what Pingora's hooks hand from one to the next.
 
 use super::live::{Live, Passage, unix_now};
+use super::replay::Claim;
 use super::upstream::Pool;
 use crate::admission::{Admitted, Rejection, Trail};
 use crate::signatures::{Failure, Proved, Verified};
@@ -24,6 +25,10 @@ pub(super) struct Exchange {
     pub(super) verified: Option<Verified>,
     /// The sender's delivery, on routes for webhooks.
     pub(super) proved: Option<Proved>,
+    /// What is marked when the upstream takes it.
+    pub(super) claim: Option<Claim>,
+    /// It was taken before.
+    pub(super) duplicate: bool,
     pub(super) failure: Option<Failure>,
     /// Bytes of a streamed body so far.
     pub(super) streamed: usize,
@@ -60,6 +65,8 @@ impl Exchange {
             held: None,
             verified: None,
             proved: None,
+            claim: None,
+            duplicate: false,
             failure: None,
             streamed: 0,
             pool: None,

@@ -2,6 +2,7 @@
 //! outlives reloads.
 
 use super::access_log::AccessLog;
+use super::replay::Replay;
 use super::upstream::Pool;
 use crate::admission::Policy;
 use crate::admission::policy::PolicyError;
@@ -94,6 +95,8 @@ pub struct Site {
     pub limiter: Arc<Limiter>,
     /// All series.
     pub metrics: Arc<Metrics>,
+    /// Which deliveries were taken.
+    pub replay: Arc<Replay>,
     /// The access log.
     pub access_log: AccessLog,
     /// What is in force.
@@ -111,12 +114,14 @@ impl Site {
     pub fn new(
         limiter: Arc<Limiter>,
         metrics: Arc<Metrics>,
+        replay: Arc<Replay>,
         log: &checked::AccessLogTarget,
     ) -> std::io::Result<Self> {
         Ok(Self {
             access_log: AccessLog::open(log, metrics.access_log_dropped.clone())?,
             limiter,
             metrics,
+            replay,
             live: ArcSwap::from_pointee(None),
             started: Instant::now(),
             in_flight: AtomicUsize::new(0),

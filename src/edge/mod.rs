@@ -16,6 +16,8 @@ pub mod live;
 mod observe;
 mod proxy;
 pub mod reload;
+mod replay;
+mod replay_log;
 mod respond;
 pub mod server;
 mod tunnel;
@@ -24,3 +26,4 @@ mod verify;
 
 pub use access_log::AccessLog;
 pub use live::{Live, Site};
+pub use replay::Replay;

@@ -150,6 +150,9 @@ fn line(
             line.number("dropped", verified.dropped.total());
         });
     }
+    if exchange.duplicate {
+        line.text("replay", "duplicate");
+    }
     line.number("bytes_in", session.body_bytes_read());
     line.number("bytes_out", session.body_bytes_sent());
     line.millis("duration_ms", took);

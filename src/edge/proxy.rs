@@ -115,8 +115,8 @@ impl ProxyHttp for Proxy {
         let live = whole.as_ref().as_ref().ok_or_else(unconfigured)?;
         let refused = match self.gates(live, session, exchange).await? {
             Err(rejection) => Some(rejection),
-            Ok(()) if verify::is_setup(exchange) => {
-                verify::answer_setup(session, exchange).await?;
+            Ok(()) if verify::is_answered(exchange) => {
+                verify::answer(session, exchange).await?;
                 return Ok(true);
             }
             Ok(()) if !session.is_upgrade_req() => return Ok(false),
@@ -238,6 +238,9 @@ impl ProxyHttp for Proxy {
     ) -> pingora::Result<()> {
         if answer.status.is_informational() {
             return Ok(());
+        }
+        if exchange.claim.is_some() {
+            verify::answered(exchange, answer.status).await;
         }
         if let (Some(dialled), Some(pool)) = (exchange.dialled, &exchange.pool) {
             let took = dialled.elapsed();

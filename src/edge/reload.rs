@@ -205,6 +205,7 @@ fn needs_restart(old: &Config, new: &Config) {
         ("server.drain", old.server.drain != new.server.drain),
         ("access_log", old.access_log != new.access_log),
         ("limiter.max_addresses", old.max_addresses != new.max_addresses),
+        ("replay_cache", old.replay_cache != new.replay_cache),
         ("upstreams.*.embedded", old.embedded() != new.embedded()),
     ];
     for (key, _) in changed.iter().filter(|(_, changed)| *changed) {

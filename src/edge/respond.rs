@@ -4,6 +4,7 @@
 use super::exchange::{Exchange, RequestId};
 use super::headers;
 use super::live::Live;
+use super::verify;
 use crate::admission::Rejection;
 use crate::limits::{Decision, RuleSet, headers as limits};
 use bytes::Bytes;
@@ -50,7 +51,8 @@ fn fields(rejection: &Rejection, fields: &mut HeaderMap) {
             Ok(allow) => (header::ALLOW, allow),
             Err(_) => return,
         },
-        Rejection::Busy | Rejection::TooManySockets | Rejection::NoAddress => {
+        Rejection::Replayed => (verify::X_REPLAY, verify::DUPLICATE),
+        Rejection::Busy | Rejection::TooManySockets | Rejection::NoAddress | Rejection::Pending => {
             (header::RETRY_AFTER, HeaderValue::from_static("1"))
         }
         Rejection::SocketVersion => (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),

@@ -7,10 +7,13 @@ use super::body;
 use super::exchange::Exchange;
 use super::headers::{self, Origin};
 use super::live::{Live, Site, unix_now};
+use super::replay::Standing;
 use crate::admission::Rejection;
-use crate::config::checked::{MeshRules, Scheme, Sender, SetupCalls, Verify};
+use crate::config::checked::{MeshRules, Replay, ReplayAnswer, Scheme, Sender, SetupCalls, Verify};
 use crate::signatures::schemes;
-use crate::signatures::{self, Context, Delivery, Failure, Forward, Identity, Proved, Scratch, Verified};
+use crate::signatures::{
+    self, Context, Delivery, Failure, Forward, Identity, Proved, Reason, Scratch, Taken, Verified,
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
@@ -20,6 +23,10 @@ use std::sync::Arc;
 
 const X_VERIFIED_SOURCE: HeaderName = HeaderName::from_static("x-verified-source");
 const X_VERIFIED_KEY_ID: HeaderName = HeaderName::from_static("x-verified-key-id");
+/// Says that a delivery was taken before.
+pub(super) const X_REPLAY: HeaderName = HeaderName::from_static("x-replay");
+/// Its one value.
+pub(super) const DUPLICATE: HeaderValue = HeaderValue::from_static("duplicate");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Holds and proves the body of a request to this route.
@@ -41,16 +48,34 @@ pub(super) async fn verify(
     exchange.held = Some(passage);
     let Some(policy) = live.policy.routes[route].verify.clone() else { return Ok(Err(Rejection::Internal)) };
     let proved = match &policy.scheme {
-        Scheme::Mesh(rules) => mesh(live, session, exchange, rules, &body),
+        Scheme::Mesh(rules) => mesh(site, live, session, exchange, (&policy, rules), &body),
         Scheme::Sender(sender) => self::sender(live, session, exchange, peer, (&policy, sender), &body),
     };
-    let verified = match proved {
-        Ok(verified) => verified,
-        Err(failure) => {
+    let verified = match (proved, policy.replay) {
+        (Ok(verified), _) => verified,
+        // Every message of it was taken before.
+        (Err(Failure { reason: Reason::Replayed, index: None, .. }), Some(replay)) => {
+            return Ok(came_again(site, exchange, replay));
+        }
+        (Err(failure), _) => {
             exchange.failure = Some(failure);
-            return Ok(Err(Rejection::Signature(failure.reason)));
+            return Ok(Err(match failure.reason {
+                Reason::Replayed => Rejection::Replayed,
+                reason => Rejection::Signature(reason),
+            }));
         }
     };
+    if let (Some(replay), false) = (policy.replay, is_setup(exchange)) {
+        match claim(site, live, exchange, route, replay, &verified) {
+            Some(Standing::Fresh(claim)) => exchange.claim = Some(claim),
+            Some(Standing::Taken) => return Ok(came_again(site, exchange, replay)),
+            Some(Standing::OnItsWay) => {
+                site.metrics.replays.with_label_values(&["pending"]).inc();
+                return Ok(Err(Rejection::Pending));
+            }
+            None => {}
+        }
+    }
     exchange.body = Some(match &verified.forward {
         Forward::AsIs => body,
         Forward::Rewritten(bytes) => Bytes::copy_from_slice(bytes),
@@ -59,21 +84,63 @@ pub(super) async fn verify(
     Ok(Ok(()))
 }
 
+/// Claims what a body holds; nothing where nothing in it was signed.
+fn claim(
+    site: &Arc<Site>,
+    live: &Live,
+    exchange: &Exchange,
+    route: usize,
+    replay: Replay,
+    verified: &Verified,
+) -> Option<Standing> {
+    let tenant = &exchange.trail.tenant.as_ref()?.id;
+    let one = exchange.proved.as_ref().map(|proved| std::slice::from_ref(&proved.identity));
+    let identities = one.unwrap_or(&verified.identities);
+    let name = live.policy.routes[route].name.as_str();
+    let now = unix_now().as_secs();
+    (!identities.is_empty()).then(|| site.replay.claim(tenant, name, identities, replay.keep, now))
+}
+
+/// What a delivery is told that was taken before.
+fn came_again(site: &Site, exchange: &mut Exchange, replay: Replay) -> Result<(), Rejection> {
+    let (label, told) = match replay.answer {
+        ReplayAnswer::Duplicate | ReplayAnswer::Off => ("duplicate", Ok(())),
+        ReplayAnswer::Conflict => ("conflict", Err(Rejection::Replayed)),
+    };
+    site.metrics.replays.with_label_values(&[label]).inc();
+    exchange.duplicate = true;
+    told
+}
+
+/// The upstream answered: if it took the delivery, that is marked before the sender hears of it.
+pub(super) async fn answered(exchange: &mut Exchange, status: StatusCode) {
+    if let Some(claim) = exchange.claim.take()
+        && status.is_success()
+    {
+        claim.taken(unix_now().as_secs()).await;
+    }
+}
+
 fn mesh(
+    site: &Site,
     live: &Live,
     session: &Session,
     exchange: &Exchange,
-    policy: &MeshRules,
+    (policy, rules): (&Verify, &MeshRules),
     body: &[u8],
 ) -> Result<Verified, Failure> {
     // The config's check lets `verify` stand only where callers have a tenant.
-    let Some(tenant) = &exchange.trail.tenant else { return Err(signatures::Reason::KeyUnknown.into()) };
+    let Some(tenant) = &exchange.trail.tenant else { return Err(Reason::KeyUnknown.into()) };
+    let route = exchange.trail.route.map_or("", |route| live.policy.routes[route].name.as_str());
+    let now = unix_now();
+    let is_taken = |identity: &Identity| site.replay.is_taken(&tenant.id, route, identity, now.as_secs());
     let context = Context {
-        policy,
+        policy: rules,
         tenant: &tenant.id,
         keys: &live.policy.nodes,
         query: session.req_header().uri.query(),
-        now_unix: unix_now().as_secs_f64(),
+        now_unix: now.as_secs_f64(),
+        taken: policy.replay.is_some().then_some(Taken(&is_taken)),
     };
     signatures::verify(body, &context, &mut Scratch::default())
 }
@@ -87,17 +154,11 @@ fn sender(
     body: &[u8],
 ) -> Result<Verified, Failure> {
     let head = session.req_header();
-    let told;
-    let origin = match &policy.public_url {
-        Some(url) => url,
-        None => {
-            told = Origin::of(live, peer, exchange.trail.client, &head.headers).url();
-            &told
-        }
-    };
+    let told = || Origin::of(live, peer, exchange.trail.client, &head.headers).url();
+    let origin = policy.public_url.clone().unwrap_or_else(told);
     let delivery = Delivery {
         method: head.method.as_str(),
-        origin,
+        origin: &origin,
         target: head.uri.path_and_query().map_or("/", |target| target.as_str()),
         fields: &head.headers,
         body,
@@ -111,26 +172,30 @@ fn sender(
     Ok(Verified::whole())
 }
 
-/// Whether the edge itself has the answer that the sender waits for.
-pub(super) fn is_setup(exchange: &Exchange) -> bool {
+fn is_setup(exchange: &Exchange) -> bool {
     exchange.proved.as_ref().is_some_and(|proved| proved.setup.is_some())
 }
 
-/// Answers a sender's call at set-up.
-pub(super) async fn answer_setup(session: &mut Session, exchange: &Exchange) -> pingora::Result<()> {
-    let setup = exchange.proved.as_ref().and_then(|proved| proved.setup.as_ref());
-    let body = Bytes::from(setup.map(schemes::Setup::answer).unwrap_or_default());
-    answer(session, exchange, body).await
+/// Whether the edge itself has the answer that the sender waits for: to a call at set-up, or to a delivery
+/// that was taken before.
+pub(super) fn is_answered(exchange: &Exchange) -> bool {
+    exchange.duplicate || is_setup(exchange)
 }
 
 /// 200 with JSON, from the edge itself.
-async fn answer(session: &mut Session, exchange: &Exchange, body: Bytes) -> pingora::Result<()> {
+pub(super) async fn answer(session: &mut Session, exchange: &Exchange) -> pingora::Result<()> {
+    let setup = exchange.proved.as_ref().and_then(|proved| proved.setup.as_ref());
+    let body = setup.map_or_else(|| "{\"ok\":true,\"duplicate\":true}".to_owned(), schemes::Setup::answer);
+    let body = Bytes::from(body);
     let mut head = http::Response::new(()).into_parts().0;
     head.status = StatusCode::OK;
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     head.headers.insert(headers::X_REQUEST_ID, exchange.request_id.field());
+    if exchange.duplicate {
+        head.headers.insert(X_REPLAY, DUPLICATE);
+    }
     session.write_response_header(Box::new(ResponseHeader::from(head)), false).await?;
     session.write_response_body(Some(body), true).await
 }

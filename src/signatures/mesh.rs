@@ -5,6 +5,7 @@
 //! argument.
 
 use super::canonical::{Canonicaliser, Document, Field, Message, Shape};
+use super::delivery::Identity;
 use super::envelope::{Wrapping, messages, wrapping};
 use super::keys::KeyRegistry;
 use super::malformed::Malformed;
@@ -27,6 +28,18 @@ pub struct Context<'a> {
     pub query: Option<&'a str>,
     /// Unix seconds.
     pub now_unix: f64,
+    /// Whether a message was taken before; none where that does not matter.
+    pub taken: Option<Taken<'a>>,
+}
+
+/// Says whether a message was taken before.
+#[derive(Clone, Copy)]
+pub struct Taken<'a>(pub &'a dyn Fn(&Identity) -> bool);
+
+impl std::fmt::Debug for Taken<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Taken")
+    }
 }
 
 /// Buffers for [`verify`]; keep and use again.
@@ -58,6 +71,8 @@ pub struct Verified {
     pub dropped: Dropped,
     /// The node that signed the first good message.
     pub signer: Option<NodeId>,
+    /// What names the signed messages, where it matters whether they were taken before.
+    pub identities: Vec<Identity>,
 }
 
 /// How many messages were taken out, by reason.
@@ -92,6 +107,8 @@ pub enum Reason {
     KeyUnknown,
     /// `ts` is too far from now, or not there.
     Stale,
+    /// It was taken before, or stands twice in one body.
+    Replayed,
     /// No JSON, no object, or readable in more than one way.
     Malformed,
     /// More messages than are looked at; told outside as malformed.
@@ -100,11 +117,12 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::SignatureMissing,
         Self::SignatureInvalid,
         Self::KeyUnknown,
         Self::Stale,
+        Self::Replayed,
         Self::Malformed,
         Self::TooMany,
     ];
@@ -117,6 +135,7 @@ impl Reason {
             Self::SignatureInvalid => "signature_invalid",
             Self::KeyUnknown => "key_unknown",
             Self::Stale => "stale",
+            Self::Replayed => "replayed",
             Self::Malformed | Self::TooMany => "malformed",
         }
     }
@@ -169,21 +188,28 @@ pub fn verify(body: &[u8], context: &Context<'_>, scratch: &mut Scratch) -> Resu
 }
 
 /// What one good message was.
+#[derive(Clone, Copy)]
 enum Standing<'a> {
-    Signed(&'a NodeId),
+    Signed(&'a NodeId, Option<Identity>),
     Unsigned,
 }
 
 fn all_or_nothing(document: &Document<'_>, context: &Context<'_>) -> Result<Verified, Failure> {
     let mut answer = Verified::none();
+    let mut replayed = None;
     for (index, (_, content)) in document.elements().enumerate() {
-        let standing = judge(content, context).map_err(|failure| Failure {
-            index: (document.shape() == Shape::Batch).then_some(index),
-            ..failure
-        })?;
-        answer.count(&standing);
+        let at = |failure| Failure { index: (document.shape() == Shape::Batch).then_some(index), ..failure };
+        let standing = judge(content, context).map_err(at)?;
+        if answer.count(standing, context) == Count::Replayed {
+            replayed.get_or_insert(at(Reason::Replayed.into()));
+        }
     }
-    Ok(answer)
+    match replayed {
+        // Nothing in it is new: it is the whole body that came again.
+        Some(failure) if answer.verified + answer.unsigned == 0 => Err(Failure { index: None, ..failure }),
+        Some(failure) => Err(failure),
+        None => Ok(answer),
+    }
 }
 
 fn sieve(document: &Document<'_>, context: &Context<'_>) -> Verified {
@@ -191,15 +217,20 @@ fn sieve(document: &Document<'_>, context: &Context<'_>) -> Verified {
     // Written from the first message that is taken out; before that the body may yet go on as it is.
     let mut kept: Option<Vec<u8>> = None;
     for (index, (raw, content)) in document.elements().enumerate() {
-        match judge(content, context) {
-            Ok(standing) => {
-                answer.count(&standing);
+        let counted = judge(content, context).map_err(|failure| failure.reason).and_then(|standing| {
+            match answer.count(standing, context) {
+                Count::New => Ok(()),
+                Count::Replayed => Err(Reason::Replayed),
+            }
+        });
+        match counted {
+            Ok(()) => {
                 if let Some(kept) = &mut kept {
                     append(kept, raw);
                 }
             }
-            Err(failure) => {
-                answer.dropped.count(failure.reason);
+            Err(reason) => {
+                answer.dropped.count(reason);
                 kept.get_or_insert_with(|| {
                     let mut before = vec![b'['];
                     document.elements().take(index).for_each(|(raw, _)| append(&mut before, raw));
@@ -254,7 +285,10 @@ fn judge_message<'a>(
     // After the signature: an unsigned `ts` proves nothing, and "stale" should mean that it was good once.
     match context.policy.freshness {
         Some(window) if !is_fresh(message.ts, window, context.now_unix) => Err(Reason::Stale),
-        Some(_) | None => Ok(Standing::Signed(node)),
+        Some(_) | None => {
+            let identity = context.taken.map(|_| Identity::of([b"mesh".as_slice(), message.canonical]));
+            Ok(Standing::Signed(node, identity))
+        }
     }
 }
 
@@ -267,6 +301,13 @@ fn is_fresh(ts: Option<f64>, window: Duration, now_unix: f64) -> bool {
     ts.is_some_and(|ts| (now_unix - ts).abs() <= window.as_secs_f64())
 }
 
+/// Whether a good message is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Count {
+    New,
+    Replayed,
+}
+
 impl Verified {
     /// A body that one signature covers as a whole.
     #[must_use]
@@ -275,17 +316,31 @@ impl Verified {
     }
 
     fn none() -> Self {
-        Self { forward: Forward::AsIs, verified: 0, unsigned: 0, dropped: Dropped::default(), signer: None }
+        Self {
+            forward: Forward::AsIs,
+            verified: 0,
+            unsigned: 0,
+            dropped: Dropped::default(),
+            signer: None,
+            identities: Vec::new(),
+        }
     }
 
-    fn count(&mut self, standing: &Standing<'_>) {
+    fn count(&mut self, standing: Standing<'_>, context: &Context<'_>) -> Count {
         match standing {
             Standing::Unsigned => self.unsigned += 1,
-            Standing::Signed(node) => {
+            Standing::Signed(node, identity) => {
+                if let (Some(identity), Some(Taken(taken))) = (identity, context.taken) {
+                    if taken(&identity) || self.identities.contains(&identity) {
+                        return Count::Replayed;
+                    }
+                    self.identities.push(identity);
+                }
                 self.verified += 1;
-                self.signer.get_or_insert_with(|| (*node).clone());
+                self.signer.get_or_insert_with(|| node.clone());
             }
         }
+        Count::New
     }
 }
 

@@ -40,7 +40,8 @@ const REQUIRED: fn() -> MeshRules = || policy(Mode::Required, OnFailure::Reject)
 
 fn run(body: &str, policy: MeshRules) -> Result<Verified, Failure> {
     let (tenant, keys) = (tenant(), registry());
-    let context = Context { policy: &policy, tenant: &tenant, keys: &keys, query: None, now_unix: NOW };
+    let context =
+        Context { policy: &policy, tenant: &tenant, keys: &keys, query: None, now_unix: NOW, taken: None };
     verify(body.as_bytes(), &context, &mut Scratch::default())
 }
 
@@ -207,7 +208,8 @@ fn the_query_decides_where_the_policy_says_so() {
     let body = format!("{{\"body\":{}}}", signed(MEMORY, "ceo"));
     let mut scratch = Scratch::default();
     let mut run = |query| {
-        let context = Context { policy: &policy, tenant: &tenant, keys: &keys, query, now_unix: NOW };
+        let context =
+            Context { policy: &policy, tenant: &tenant, keys: &keys, query, now_unix: NOW, taken: None };
         verify(body.as_bytes(), &context, &mut scratch).map(drop).map_err(|failure| failure.reason)
     };
     assert_eq!(run(Some("unwrap=generic&handleRequest=true")), Ok(()));
@@ -225,7 +227,7 @@ proptest! {
         let at = at.index(changed.len());
         changed[at] = byte;
         let (tenant, keys, policy) = (tenant(), registry(), REQUIRED());
-        let context = Context { policy: &policy, tenant: &tenant, keys: &keys, query: None, now_unix: NOW };
+        let context = Context { policy: &policy, tenant: &tenant, keys: &keys, query: None, now_unix: NOW, taken: None };
         if verify(&changed, &context, &mut Scratch::default()).is_ok() {
             assert_eq!(text(&changed).unwrap(), text(good.as_bytes()).unwrap());
         }
@@ -236,7 +238,7 @@ proptest! {
         let mut policy = policy(Mode::Optional, OnFailure::Drop);
         policy.envelope = [Envelope::None, Envelope::Telegram, Envelope::Discord, Envelope::Generic, Envelope::Query][which];
         let (tenant, keys) = (tenant(), registry());
-        let context = Context { policy: &policy, tenant: &tenant, keys: &keys, query: Some("a=b"), now_unix: NOW };
+        let context = Context { policy: &policy, tenant: &tenant, keys: &keys, query: Some("a=b"), now_unix: NOW, taken: None };
         let _ = verify(&body, &context, &mut Scratch::default());
     }
 }

@@ -30,5 +30,5 @@ pub use canonical::Canonicaliser;
 pub use delivery::{Delivery, Identity};
 pub use keys::KeyRegistry;
 pub use malformed::Malformed;
-pub use mesh::{Context, Failure, Forward, Reason, Scratch, Verified, verify};
+pub use mesh::{Context, Failure, Forward, Reason, Scratch, Taken, Verified, verify};
 pub use schemes::{Proved, Setup};

@@ -43,7 +43,8 @@ fn registered(tenant: &TenantId, node: &str, key: VerifyingKey) -> KeyRegistry {
 fn outcome(body: &[u8], node: &str, key: VerifyingKey) -> Result<(), Reason> {
     let tenant = TenantId::parse("acme").unwrap();
     let keys = registered(&tenant, node, key);
-    let context = Context { policy: &POLICY, tenant: &tenant, keys: &keys, query: None, now_unix: 0.0 };
+    let context =
+        Context { policy: &POLICY, tenant: &tenant, keys: &keys, query: None, now_unix: 0.0, taken: None };
     verify(body, &context, &mut Scratch::default()).map(drop).map_err(|failure| failure.reason)
 }
 

@@ -20,6 +20,7 @@ mod identity;
 mod limits;
 mod load;
 mod reload;
+mod replay;
 mod shutdown;
 mod signatures;
 mod store;

@@ -37,13 +37,12 @@ pub(super) fn read<'a>(hmac: &Hmac, delivery: &Delivery<'a>) -> Result<Statement
             HmacPart::Header(name) => delivery.needed(name.as_str())?.as_bytes().into(),
         });
     }
-    let identity = match id {
-        // The config's check sees to it that an id is signed.
-        Some(id) => Identity::of([b"generic-hmac".as_slice(), b"id", id.as_bytes()]),
-        None => {
-            let pieces = text.iter().map(AsRef::as_ref);
-            Identity::of([b"generic-hmac".as_slice(), b"text"].into_iter().chain(pieces))
-        }
+    // The config's check sees to it that an id is signed.
+    let identity = if let Some(id) = id {
+        Identity::of([b"generic-hmac".as_slice(), b"id", id.as_bytes()])
+    } else {
+        let pieces = text.iter().map(AsRef::as_ref);
+        Identity::of([b"generic-hmac".as_slice(), b"text"].into_iter().chain(pieces))
     };
     Ok(Statement { texts: vec![text], claims, moment: at, identity })
 }

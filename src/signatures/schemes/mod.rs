@@ -176,13 +176,13 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 
 /// A statement over one text with one signature. One that cannot be decoded is no signature at all and so
 /// holds for nothing.
-fn one<'a>(
+fn one(
     proof: Proof,
     sig: Option<Vec<u8>>,
-    text: Text<'a>,
+    text: Text<'_>,
     moment: Option<u64>,
     identity: Identity,
-) -> Statement<'a> {
+) -> Statement<'_> {
     let claims = sig.map(|bytes| Claim { proof, bytes }).into_iter().collect();
     Statement { texts: vec![text], claims, moment, identity }
 }

@@ -14,9 +14,9 @@ fuzz_target!(|body: &[u8]| {
     let mut scratch = Scratch::default();
     for envelope in ENVELOPES {
         for mode in [Mode::Required, Mode::Optional] {
-            let policy = Verify { mode, on_failure: OnFailure::Drop, envelope, freshness: None };
+            let policy = MeshRules { mode, on_failure: OnFailure::Drop, envelope, freshness: None };
             let context =
-                Context { policy: &policy, tenant: &tenant, keys: &keys, query: None, now_unix: 0.0 };
+                Context { policy: &policy, tenant: &tenant, keys: &keys, query: None, now_unix: 0.0, taken: None };
             if let Ok(verified) = verify(body, &context, &mut scratch) {
                 assert_eq!(verified.verified, 0);
             }
