@@ -2,7 +2,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ed25519_dalek::{Signer, SigningKey};
-use openclaw_edge::config::checked::{Envelope, MeshRules, Mode, NodeKey, OnFailure};
+use openclaw_edge::config::checked::{Canonical, Envelope, MeshRules, Mode, NodeKey, OnFailure};
 use openclaw_edge::ids::{NodeId, TenantId};
 use openclaw_edge::signatures::{Canonicaliser, Context, KeyRegistry, Scratch, sign, verify};
 use std::hint::black_box;
@@ -31,13 +31,14 @@ fn signatures(c: &mut Criterion) {
     let key = SigningKey::from_bytes(&[7; 32]);
     let tenant = TenantId::parse("acme").expect("is a tenant's name");
     let node = NodeId::parse("ceo").expect("is a node's name");
-    let registered = NodeKey { tenant: tenant.clone(), node, key: key.verifying_key() };
+    let registered = NodeKey::of(tenant.clone(), node, key.verifying_key());
     let keys = KeyRegistry::build([&registered]).expect("the key is sound");
     let policy = MeshRules {
         mode: Mode::Required,
         on_failure: OnFailure::Reject,
         envelope: Envelope::None,
         freshness: None,
+        canonical: Canonical::Mesh,
     };
     let context =
         Context { policy: &policy, tenant: &tenant, keys: &keys, query: None, now_unix: 0.0, taken: None };

@@ -1,7 +1,7 @@
 //! `keygen`, `sign` and `verify`: mesh messages from the command line.
 
 use super::{Failure, input, output};
-use crate::config::checked::{Envelope, MeshRules as Policy, Mode, NodeKey, OnFailure};
+use crate::config::checked::{Canonical, Envelope, MeshRules as Policy, Mode, NodeKey, OnFailure};
 use crate::ids::{NodeId, TenantId};
 use crate::signatures::keys::KeyRegistry;
 use crate::signatures::{self, Context, Scratch, sign};
@@ -100,15 +100,20 @@ impl Verify {
             EnvelopeArg::Discord => Envelope::Discord,
             EnvelopeArg::Generic => Envelope::Generic,
         };
-        let policy =
-            Policy { mode: Mode::Required, on_failure: OnFailure::Reject, envelope, freshness: None };
+        let policy = Policy {
+            mode: Mode::Required,
+            on_failure: OnFailure::Reject,
+            envelope,
+            freshness: None,
+            canonical: Canonical::Mesh,
+        };
         let tenant = TenantId::parse("cli").map_err(Failure::new)?;
         let nodes = match &self.node {
             Some(node) => vec![node.clone()],
             None => named(&body),
         };
         let keys = nodes.iter().filter_map(|node| NodeId::parse(node).ok());
-        let keys: Vec<NodeKey> = keys.map(|node| NodeKey { tenant: tenant.clone(), node, key }).collect();
+        let keys: Vec<NodeKey> = keys.map(|node| NodeKey::of(tenant.clone(), node, key)).collect();
         let keys = KeyRegistry::build(&keys).map_err(|error| Failure::caused(&what, &error))?;
         let context = Context {
             policy: &policy,

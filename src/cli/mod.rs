@@ -1,11 +1,13 @@
 //! What a person types: one subcommand a file, each a few calls into the rooms.
 
+mod captured;
 mod check;
 mod keys;
 pub mod logging;
 mod mesh;
 mod quickstart;
 mod run;
+mod webhooks;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -42,6 +44,9 @@ enum Command {
     Keygen(mesh::Keygen),
     /// Sign mesh messages: one, or an array.
     Sign(mesh::Sign),
+    /// Try and explain routes for webhooks.
+    #[command(subcommand)]
+    Webhooks(webhooks::Webhooks),
     /// Verify mesh messages. Exits with 1 when one does not hold.
     Verify(mesh::Verify),
     /// Turn an existing Mission Control gateways JSON into YAML for a config.
@@ -95,6 +100,7 @@ pub fn main(args: Args) -> ExitCode {
         Some(Command::Keys(keys)) => keys.execute(),
         Some(Command::Keygen(keygen)) => keygen.execute(),
         Some(Command::Sign(sign)) => sign.execute(),
+        Some(Command::Webhooks(webhooks)) => webhooks.execute(),
         Some(Command::Verify(verify)) => verify.execute(),
         Some(Command::Import(import)) => import.execute(),
     };

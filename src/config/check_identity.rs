@@ -3,7 +3,7 @@
 use super::checked::{Credential, NodeKey};
 use super::checker::{Checker, Known, shown};
 use super::tree::{Document, Spot};
-use super::{Surroundings, raw, secrets};
+use super::{Surroundings, check_keys, raw, secrets};
 use crate::ids::{CredentialId, NodeId, Scope, TenantId};
 use crate::secret::Secret;
 use base64::Engine as _;
@@ -39,7 +39,7 @@ pub(super) fn check<'a>(
         broken: document.written().key("tenants").keys().collect(),
     };
     let credentials = credentials(&raw.credentials, top.key("credentials"), &known, checker, around);
-    let nodes = nodes(&raw.nodes, top.key("nodes"), &known, checker);
+    let nodes = check_keys::check(raw, top, &known, checker);
     Identity { tenants, credentials, nodes, known }
 }
 
@@ -99,7 +99,7 @@ fn credential(
     };
     let scopes = scopes(&raw.scopes, spot.key("scopes"), checker);
     let expires = match &raw.expires {
-        Some(text) => expiry(text, spot.key("expires"), checker).map(Some),
+        Some(text) => expiry(text, spot.key("expires"), "credential", checker).map(Some),
         None => Some(None),
     };
     let (hash, generated) = key(raw, spot, checker, around)?;
@@ -195,7 +195,7 @@ pub(super) fn scopes(raw: &[String], spot: Spot<'_>, checker: &mut Checker) -> V
 }
 
 /// A day counts to its end, a moment to itself.
-fn expiry(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<u64> {
+pub(super) fn expiry(text: &str, spot: Spot<'_>, what: &str, checker: &mut Checker) -> Option<u64> {
     let day = text.parse::<jiff::civil::Date>().ok().filter(|_| text.len() == 10);
     let second = match day {
         Some(day) => day
@@ -214,34 +214,18 @@ fn expiry(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<u64> {
         Some(second) => {
             let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
             if second <= now {
-                checker.warn(spot.at, "this credential has expired");
+                checker.warn(spot.at, format!("this {what} has expired"));
             }
         }
     }
     second
 }
 
-fn nodes(raw: &[raw::Node], all: Spot<'_>, known: &Known<'_>, checker: &mut Checker) -> Vec<NodeKey> {
-    let mut seen: HashMap<(&str, &str), usize> = HashMap::new();
-    let mut nodes = Vec::new();
-    for (index, one) in raw.iter().enumerate() {
-        let spot = all.item(index);
-        let tenant = checker.tenant(spot.key("tenant"), &one.tenant, known);
-        let node = checker.id(spot.key("node"), "the node", &one.node, NodeId::parse);
-        let key = public_key(&one.public_key, spot.key("public_key"), checker);
-        if let Some(first) = seen.insert((&one.tenant, &one.node), index) {
-            let line = all.item(first).at.line;
-            let message = format!("this tenant's node has a key already, on line {line}");
-            checker.problem(spot.key("node").at, message);
-        }
-        if let (Some(tenant), Some(node), Some(key)) = (tenant, node, key) {
-            nodes.push(NodeKey { tenant, node, key });
-        }
-    }
-    nodes
-}
-
-fn public_key(raw: &raw::PublicKey, spot: Spot<'_>, checker: &mut Checker) -> Option<VerifyingKey> {
+pub(super) fn public_key(
+    raw: &raw::PublicKey,
+    spot: Spot<'_>,
+    checker: &mut Checker,
+) -> Option<VerifyingKey> {
     let (text, spot) = match raw {
         raw::PublicKey::File(source) => {
             let spot = spot.key("file");
@@ -262,7 +246,7 @@ fn public_key(raw: &raw::PublicKey, spot: Spot<'_>, checker: &mut Checker) -> Op
 
 /// Why a text is no public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum KeyError {
+pub(super) enum KeyError {
     #[error("a private key stands here; only its public half belongs here")]
     Private,
     #[error("this is no Ed25519 public key")]
@@ -273,7 +257,7 @@ enum KeyError {
     Weak,
 }
 
-fn read_key(text: &str) -> Result<VerifyingKey, KeyError> {
+pub(super) fn read_key(text: &str) -> Result<VerifyingKey, KeyError> {
     if text.contains("PRIVATE KEY") {
         return Err(KeyError::Private);
     }
@@ -309,11 +293,11 @@ mod tests {
         let mut checker = Checker::new("t");
         let node = super::super::tree::Node::nothing();
         let spot = Spot::of(&node);
-        assert_eq!(expiry("2027-06-30", spot, &mut checker), Some(1_814_400_000));
-        assert_eq!(expiry("2027-06-30T12:00:00Z", spot, &mut checker), Some(1_814_356_800));
+        assert_eq!(expiry("2027-06-30", spot, "credential", &mut checker), Some(1_814_400_000));
+        assert_eq!(expiry("2027-06-30T12:00:00Z", spot, "credential", &mut checker), Some(1_814_356_800));
         assert!(checker.is_clean());
         for bad in ["tomorrow", "2027-6-30", "2027-02-29", "1960-01-01", "2027-06-30T12:00:00"] {
-            assert_eq!(expiry(bad, spot, &mut checker), None, "{bad}");
+            assert_eq!(expiry(bad, spot, "credential", &mut checker), None, "{bad}");
         }
     }
 }

@@ -10,7 +10,7 @@ use super::checked::{
 use super::checker::{Checker, shown};
 use super::problems::did_you_mean;
 use super::tree::Spot;
-use super::{Surroundings, raw, secrets};
+use super::{Surroundings, check_signers, raw, secrets};
 use crate::secret::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -65,20 +65,21 @@ pub(super) fn check(
 
 /// Keys of other schemes: they would do nothing, and an operator would think that they do.
 fn strangers(raw: &raw::Verify, spot: Spot<'_>, checker: &mut Checker) {
-    use raw::Scheme::{Discord, GenericHmac, Mesh, Slack, StandardWebhooks, Stripe, Twilio};
+    use raw::Scheme::{Discord, GenericHmac, HttpSignatures, Mesh, Slack, StandardWebhooks, Stripe, Twilio};
     let scheme = raw.scheme;
     for key in spot.keys() {
         let fits = match key {
-            "secret" | "secrets" => !matches!(scheme, Mesh | Discord),
+            "secret" | "secrets" => !matches!(scheme, Mesh | Discord | HttpSignatures),
+            "signers" | "components" | "tag" => scheme == HttpSignatures,
             "public_keys" => matches!(scheme, Discord | StandardWebhooks),
             "freshness" => match scheme {
                 GenericHmac => raw.hmac.as_ref().is_some_and(|hmac| hmac.timestamp_header.is_some()),
-                _ => matches!(scheme, Mesh | Slack | Stripe | StandardWebhooks | Discord),
+                _ => matches!(scheme, Mesh | Slack | Stripe | StandardWebhooks | Discord | HttpSignatures),
             },
-            "public_url" => matches!(scheme, Twilio | GenericHmac),
+            "public_url" => matches!(scheme, Twilio | GenericHmac | HttpSignatures),
             "setup_calls" => matches!(scheme, Slack | Discord),
             "hmac" => scheme == GenericHmac,
-            "mode" | "on_failure" | "envelope" => scheme == Mesh,
+            "mode" | "on_failure" | "envelope" | "canonical" => scheme == Mesh,
             _ => true,
         };
         if !fits {
@@ -126,7 +127,7 @@ fn mesh(raw: &raw::Verify, spot: Spot<'_>, checker: &mut Checker) -> Option<Mesh
         None => None,
     };
     let (mode, on_failure, envelope) = (raw.mode, raw.on_failure, raw.envelope);
-    Some(MeshRules { mode, on_failure, envelope, freshness })
+    Some(MeshRules { mode, on_failure, envelope, freshness, canonical: raw.canonical })
 }
 
 fn sender(
@@ -144,6 +145,10 @@ fn sender(
         None => None,
     };
     let (secrets, keys) = (secrets?, keys?);
+    if raw.scheme == raw::Scheme::HttpSignatures {
+        let rules = check_signers::check(raw, spot, around, checker)?;
+        return Some(Sender { kind: SenderKind::HttpSignatures(rules), tolerance: tolerance? });
+    }
     if secrets.is_empty() && keys.is_empty() {
         let (message, hint) = match raw.scheme {
             raw::Scheme::Discord => ("this scheme needs `public_keys`", "`public_keys: [ <hex> ]`"),
@@ -154,7 +159,7 @@ fn sender(
     }
     let kind = match raw.scheme {
         // Taken care of by the caller.
-        raw::Scheme::Mesh => return None,
+        raw::Scheme::Mesh | raw::Scheme::HttpSignatures => return None,
         raw::Scheme::Github => SenderKind::Github { secrets },
         raw::Scheme::Slack => SenderKind::Slack { secrets },
         raw::Scheme::Stripe => SenderKind::Stripe { secrets },
@@ -200,7 +205,7 @@ fn shared(
 
 /// Why a secret or key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum KeyError {
+pub(super) enum KeyError {
     #[error("this secret is weak: it is shorter than {SHORTEST_SECRET} characters")]
     Short,
     #[error("this is no secret of Standard Webhooks")]
@@ -216,7 +221,7 @@ enum KeyError {
 }
 
 impl KeyError {
-    fn hint(self) -> &'static str {
+    pub(super) fn hint(self) -> &'static str {
         match self {
             Self::Short => "make a longer one at the sender: `openssl rand -hex 32`",
             Self::Standard => "`whsec_` and base64 of 24 to 64 bytes, as the sender shows it",
@@ -255,11 +260,12 @@ fn usable(scheme: raw::Scheme, secret: &Secret) -> Result<Secret, KeyError> {
         | raw::Scheme::Discord
         | raw::Scheme::Shopify
         | raw::Scheme::Twilio
+        | raw::Scheme::HttpSignatures
         | raw::Scheme::GenericHmac => long(secret),
     }
 }
 
-fn long(secret: &Secret) -> Result<Secret, KeyError> {
+pub(super) fn long(secret: &Secret) -> Result<Secret, KeyError> {
     if secret.expose().len() < SHORTEST_SECRET { Err(KeyError::Short) } else { Ok(secret.clone()) }
 }
 

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::checked_verify::{
-    Hmac, HmacPart, MeshRules, Replay, ReplayCache, Scheme, Sender, SenderKind, Verify,
+    Hmac, HmacPart, HttpSignatures, MeshRules, Replay, ReplayCache, Scheme, Sender, SenderKind, Signer,
+    SignerKey, Verify, WEB_BOT_AUTH,
 };
 pub use super::raw::{
-    Dimension, EncodedSlashes, Envelope, Forwarded, HmacAlgorithm, HmacEncoding, Level, LogFormat, Mode,
-    OnFailure, ReplayAnswer, ReplaySync, SetupCalls,
+    Canonical, Dimension, EncodedSlashes, Envelope, Forwarded, HmacAlgorithm, HmacEncoding, Level, LogFormat,
+    Mode, OnFailure, ReplayAnswer, ReplaySync, SetupCalls,
 };
 
 /// The whole, checked.
@@ -138,6 +139,21 @@ pub struct NodeKey {
     pub node: NodeId,
     /// The key.
     pub key: ed25519_dalek::VerifyingKey,
+    /// Its name, as a message's `kid` has it.
+    pub id: Arc<str>,
+    /// First second (Unix) at which it counts.
+    pub not_before: Option<u64>,
+    /// First second (Unix) at which it no longer counts.
+    pub not_after: Option<u64>,
+}
+
+impl NodeKey {
+    /// A key without an end, named by its thumbprint.
+    #[must_use]
+    pub fn of(tenant: TenantId, node: NodeId, key: ed25519_dalek::VerifyingKey) -> Self {
+        let id = super::thumbprint(&key).into();
+        Self { tenant, node, key, id, not_before: None, not_after: None }
+    }
 }
 
 /// A limit.

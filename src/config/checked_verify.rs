@@ -1,7 +1,7 @@
 //! What the operator's words about signatures mean; see [`checked`](super::checked).
 
 use super::raw::{
-    Envelope, HmacAlgorithm, HmacEncoding, Mode, OnFailure, ReplayAnswer, ReplaySync, SetupCalls,
+    Canonical, Envelope, HmacAlgorithm, HmacEncoding, Mode, OnFailure, ReplayAnswer, ReplaySync, SetupCalls,
 };
 use crate::secret::Secret;
 use ed25519_dalek::VerifyingKey;
@@ -63,6 +63,8 @@ pub struct MeshRules {
     pub envelope: Envelope,
     /// How far `ts` may be from now.
     pub freshness: Option<Duration>,
+    /// The text that is signed.
+    pub canonical: Canonical,
 }
 
 /// A service that sends webhooks.
@@ -94,6 +96,8 @@ pub enum SenderKind {
     Shopify { secrets: Vec<Secret> },
     /// Twilio.
     Twilio { secrets: Vec<Secret> },
+    /// HTTP message signatures.
+    HttpSignatures(HttpSignatures),
     /// As the operator says.
     GenericHmac { secrets: Vec<Secret>, hmac: Hmac },
 }
@@ -151,4 +155,44 @@ impl Verify {
             Scheme::Sender(_) => None,
         }
     }
+}
+
+/// The tag of Web Bot Auth (draft-meunier-web-bot-auth-architecture).
+pub const WEB_BOT_AUTH: &str = "web-bot-auth";
+
+/// What an HTTP message signature must be.
+#[derive(Debug)]
+pub struct HttpSignatures {
+    /// Who may sign; no two with one id.
+    pub signers: Vec<Signer>,
+    /// What must be covered; `content-digest` only where there is a body.
+    pub components: Vec<String>,
+    /// What the signature must be tagged with.
+    pub tag: Option<String>,
+}
+
+impl HttpSignatures {
+    /// Whether this is Web Bot Auth: its signatures say themselves until when they are good.
+    #[must_use]
+    pub fn is_bot(&self) -> bool {
+        self.tag.as_deref() == Some(WEB_BOT_AUTH)
+    }
+}
+
+/// Who may sign.
+#[derive(Debug)]
+pub struct Signer {
+    /// As signatures name it in `keyid`.
+    pub id: String,
+    /// With what.
+    pub key: SignerKey,
+}
+
+/// A key, and with it the algorithm.
+#[derive(Debug)]
+pub enum SignerKey {
+    /// Ed25519.
+    Ed25519(VerifyingKey),
+    /// HMAC-SHA256.
+    HmacSha256(Secret),
 }

@@ -7,9 +7,11 @@
 
 mod check_backends;
 mod check_identity;
+mod check_keys;
 mod check_limits;
 mod check_routes;
 mod check_server;
+mod check_signers;
 mod check_verify;
 pub mod checked;
 mod checked_verify;
@@ -41,6 +43,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use tree::Document;
 
+pub use check_signers::thumbprint;
 pub use import::{ImportError, import};
 pub use problems::{Problem, Problems};
 pub use urls::UrlError;

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 pub use super::raw_verify::{
-    Hmac, HmacAlgorithm, HmacEncoding, ReplayAnswer, ReplayCache, ReplaySync, Scheme, SetupCalls, Verify,
+    Canonical, Hmac, HmacAlgorithm, HmacEncoding, ReplayAnswer, ReplayCache, ReplaySync, Scheme, SetupCalls,
+    Signer, Verify,
 };
 
 /// The whole file.
@@ -50,6 +51,9 @@ pub struct Config {
     /// Public keys for mesh signatures.
     #[serde(default)]
     pub nodes: Vec<Node>,
+    /// Where more public keys for mesh signatures come from.
+    #[serde(default)]
+    pub key_sources: Vec<KeySource>,
     /// Limits by name; routes say which of them apply.
     #[serde(default)]
     pub limits: BTreeMap<String, Limit>,
@@ -259,12 +263,31 @@ pub struct Credential {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
-    /// Whose node it is.
+    /// Whose node it is. A node may have several keys: while they are changed each counts.
     pub tenant: String,
     /// The node's name, as its messages carry it in `nodeId` or `sourceNode`.
     pub node: String,
     /// Ed25519 public key: PEM (SPKI) or base64 of its 32 bytes.
     pub public_key: PublicKey,
+    /// The key's name, for messages that name it in `kid`. Default: its thumbprint (RFC 7638).
+    pub id: Option<String>,
+    /// First day (UTC, `2027-06-01`) or moment on which it counts.
+    pub not_before: Option<String>,
+    /// Last day or moment on which it counts.
+    pub not_after: Option<String>,
+}
+
+/// Where public keys of a tenant's nodes come from: one of `directory` and `jwks`. Changes are seen.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeySource {
+    /// Whose nodes they are.
+    pub tenant: String,
+    /// A folder with one key a file: `<node>.pem` or `<node>@<id>.pem`.
+    pub directory: Option<String>,
+    /// A key set (RFC 7517): `kid` is the key's id and, up to an `@`, its node, unless `node` says that; `nbf` and
+    /// `exp` are its time.
+    pub jwks: Option<FileSource>,
 }
 
 /// A public key, here or in a file.

@@ -27,6 +27,15 @@ pub struct Verify {
     pub setup_calls: Option<SetupCalls>,
     /// For `generic-hmac`: where the signature is and what is signed.
     pub hmac: Option<Hmac>,
+    /// For `http-signatures`: who may sign.
+    #[serde(default)]
+    pub signers: Vec<Signer>,
+    /// For `http-signatures`: what must be covered. Default `@method`, `@authority`, `@path`, `@query` and, where
+    /// there is a body, `content-digest`; with `tag: web-bot-auth` `@authority` alone.
+    #[serde(default)]
+    pub components: Vec<String>,
+    /// For `http-signatures`: the tag that the signature must have, such as `web-bot-auth`.
+    pub tag: Option<String>,
     /// Sent to the upstream as `Authorization: Bearer …`, in place of whatever the sender has there: the token
     /// of an OpenClaw gateway's hooks.
     pub hook_token: Option<SecretSource>,
@@ -37,6 +46,9 @@ pub struct Verify {
     /// For `mesh`: whether unsigned messages pass. Default `required`.
     #[serde(default)]
     pub mode: Mode,
+    /// For `mesh`: the text that is signed. Default `mesh`.
+    #[serde(default)]
+    pub canonical: Canonical,
     /// For `mesh`: what a bad message in a batch does. Default `reject`.
     #[serde(default)]
     pub on_failure: OnFailure,
@@ -67,6 +79,8 @@ pub enum Scheme {
     Shopify,
     /// Twilio.
     Twilio,
+    /// HTTP message signatures (RFC 9421) with content digests (RFC 9530), Web Bot Auth included.
+    HttpSignatures,
     /// Any HMAC over parts of the request, as `hmac` says.
     GenericHmac,
 }
@@ -85,9 +99,22 @@ impl Scheme {
             Self::Telegram => "telegram",
             Self::Shopify => "shopify",
             Self::Twilio => "twilio",
+            Self::HttpSignatures => "http-signatures",
             Self::GenericHmac => "generic-hmac",
         }
     }
+}
+
+/// Who may sign: one of `public_key` (Ed25519) and `secret` (HMAC-SHA256).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Signer {
+    /// As signatures name the key in `keyid`. Default for a public key: its thumbprint (RFC 7638).
+    pub id: Option<String>,
+    /// Ed25519 public key: PEM (SPKI) or base64 of its 32 bytes.
+    pub public_key: Option<PublicKey>,
+    /// A secret that is shared with the signer.
+    pub secret: Option<SecretSource>,
 }
 
 /// What becomes of the calls by which a sender tries an address.
@@ -184,4 +211,15 @@ pub enum ReplaySync {
     System,
     /// A power cut: the answer waits for the disk, several at once.
     Disk,
+}
+
+/// The text of a mesh message that is signed: the message without `sig` and `signature`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Canonical {
+    /// As the mesh's own signers write it: the top level sorted, what is below in its order.
+    #[default]
+    Mesh,
+    /// RFC 8785: every level sorted.
+    Jcs,
 }

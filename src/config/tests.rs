@@ -45,6 +45,7 @@ pub(super) fn env(name: &str) -> Option<String> {
         | "GITHUB_SECRET_OLD"
         | "TWILIO_AUTH_TOKEN"
         | "OTHER_SECRET"
+        | "PARTNER_SECRET"
         | "OPENCLAW_HOOK_TOKEN" => Some(PLANTED.to_owned()),
         "ARMY_HOST" => Some("army.internal".to_owned()),
         "PER" => Some("7".to_owned()),

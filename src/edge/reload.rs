@@ -168,9 +168,18 @@ enum Change {
     Unchanged,
 }
 
-/// Hashes of what stands in the files: they hold secrets, which are not kept a second time.
+/// Hashes of what stands in the files: they hold secrets, which are not kept a second time. Of a folder, the
+/// names in it.
 fn contents(files: &[PathBuf]) -> Vec<[u8; 32]> {
-    files.iter().map(|file| Sha256::digest(std::fs::read(file).unwrap_or_default()).into()).collect()
+    let content = |file: &PathBuf| match std::fs::read_dir(file) {
+        Ok(entries) => {
+            let mut names: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+            names.sort_unstable();
+            names.iter().flat_map(|name| [name.as_encoded_bytes(), b"\0"].concat()).collect()
+        }
+        Err(_) => std::fs::read(file).unwrap_or_default(),
+    };
+    files.iter().map(|file| Sha256::digest(content(file)).into()).collect()
 }
 
 async fn hung_up(signal: &mut Option<Signal>) {

@@ -202,19 +202,21 @@ pub(super) async fn answer(session: &mut Session, exchange: &Exchange) -> pingor
 
 /// Tells the upstream who was verified. What a client had said of that was removed before.
 pub(super) fn tell(fields: &mut HeaderMap, exchange: &Exchange, policy: Option<&Arc<Verify>>) {
-    let (Some(proved), Some(policy)) = (&exchange.proved, policy) else { return };
-    let Proved { identity, key_id, .. } = proved;
-    fields.insert(X_VERIFIED_SOURCE, HeaderValue::from_static(policy.name));
-    if let Some(id) = key_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
-        fields.insert(X_VERIFIED_KEY_ID, id);
+    let (Some(verified), Some(policy)) = (&exchange.verified, policy) else { return };
+    let own = exchange.proved.as_ref().and_then(|proved| proved.key_id.clone());
+    let ids = own.unwrap_or_else(|| verified.key_ids.join(", "));
+    if let Some(ids) = HeaderValue::from_str(&ids).ok().filter(|ids| !ids.is_empty()) {
+        fields.insert(X_VERIFIED_KEY_ID, ids);
     }
+    if let Some(token) = &policy.hook_token {
+        fields.insert(header::AUTHORIZATION, token.clone());
+    }
+    let Some(Proved { identity, .. }) = &exchange.proved else { return };
+    fields.insert(X_VERIFIED_SOURCE, HeaderValue::from_static(policy.name));
     if let Ok(id) = HeaderValue::from_str(&name(identity)) {
         fields.insert(IDEMPOTENCY_KEY, id);
     }
     fields.remove(schemes::SECRET_FIELD);
-    if let Some(token) = &policy.hook_token {
-        fields.insert(header::AUTHORIZATION, token.clone());
-    }
 }
 
 /// A delivery's name for upstreams: the same on a retry. 128 bits of it are enough.

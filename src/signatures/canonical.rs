@@ -1,13 +1,15 @@
 //! Cuts a body into mesh messages and gives each one's canonical text: what a signature is made over.
 //!
 //! The text is the message without `sig` and `signature`, its top-level members sorted by UTF-16 code
-//! unit (array indexes first), everything else as `JSON.stringify` writes what `JSON.parse` read. On the
+//! unit (array indexes first), everything else as `JSON.stringify` writes what `JSON.parse` read; or, where
+//! the route says `jcs`, the members of every object sorted by UTF-16 code unit alone (RFC 8785). On the
 //! same walk the members that verification asks for are picked out. This file knows nothing of keys.
 
 use super::malformed::Malformed;
 use super::names::{Member, Piece};
 use super::scan::{Buffers, Scan, join};
 use super::strings::decode;
+use crate::config::checked::Canonical;
 use std::ops::Range;
 
 /// Most messages in one body.
@@ -42,6 +44,7 @@ struct Found {
     node: Place,
     source: Place,
     sig: Place,
+    kid: Place,
     ts: Option<f64>,
 }
 
@@ -88,6 +91,8 @@ pub struct Message<'a> {
     pub source: Field<'a>,
     /// `sig`, else `signature`.
     pub sig: Field<'a>,
+    /// `kid`.
+    pub kid: Field<'a>,
     /// `ts`, if it is a number.
     pub ts: Option<f64>,
 }
@@ -145,10 +150,18 @@ impl Canonicaliser {
     /// [`Malformed`] where no element can be told from the next. A fault inside one element, and an
     /// element that is no object, is told by [`Document::elements`].
     pub fn read<'a>(&'a mut self, body: &'a [u8]) -> Result<Document<'a>, Malformed> {
+        self.read_as(body, Canonical::Mesh)
+    }
+
+    /// [`read`](Self::read), in one canonical form or the other.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read); with [`Canonical::Jcs`] half a character in a string is a fault too.
+    pub fn read_as<'a>(&'a mut self, body: &'a [u8], form: Canonical) -> Result<Document<'a>, Malformed> {
         self.give_back();
         let body = utf8(body)?;
         let Self { buffers, canonical, records } = &mut *self;
-        let mut walk = Walk { scan: Scan::new(body, buffers), canonical, records };
+        let mut walk = Walk { scan: Scan::new(body, buffers, form), canonical, records };
         let shape = walk.document()?;
         Ok(Document { body, shape, scratch: self })
     }
@@ -160,7 +173,7 @@ impl Canonicaliser {
         text: &str,
         names: [&str; N],
     ) -> Result<[Option<Range<usize>>; N], Malformed> {
-        let mut scan = Scan::new(text, &mut self.buffers);
+        let mut scan = Scan::new(text, &mut self.buffers, Canonical::Mesh);
         scan.space();
         let base = scan.members(1)?;
         finish(&mut scan)?;
@@ -189,6 +202,7 @@ impl Canonicaliser {
             node: field(&found.node),
             source: field(&found.source),
             sig: field(&found.sig),
+            kid: field(&found.kid),
             ts: found.ts,
         }
     }
@@ -280,10 +294,10 @@ impl Walk<'_, '_> {
             self.scan.buffers.members.truncate(base);
             return Ok(Err(fault));
         }
-        let body = self.scan.body;
+        let (body, form) = (self.scan.body, self.scan.form);
         let start = self.canonical.len();
         let Buffers { out, members, decoded, .. } = &mut *self.scan.buffers;
-        members[base..].sort_unstable_by(|a, b| a.sorted_order(b, body, decoded));
+        members[base..].sort_unstable_by(|a, b| a.order(b, form, body, decoded));
         let picked = Picked::from(&members[base..], body, decoded);
         let signed = members[base..].iter().enumerate().filter_map(|(place, member)| {
             let left_out = picked.sig == Some(place) || picked.signature == Some(place);
@@ -307,6 +321,7 @@ struct Picked {
     ts: Option<usize>,
     sig: Option<usize>,
     signature: Option<usize>,
+    kid: Option<usize>,
     prototype: bool,
 }
 
@@ -321,6 +336,7 @@ impl Picked {
                 b"ts" => picked.ts = Some(place),
                 b"sig" => picked.sig = Some(place),
                 b"signature" => picked.signature = Some(place),
+                b"kid" => picked.kid = Some(place),
                 b"__proto__" => picked.prototype = true,
                 _ => {}
             }
@@ -339,6 +355,7 @@ impl Picked {
             node: text(self.node),
             source: text(self.source),
             sig: text(self.sig.or(self.signature)),
+            kid: text(self.kid),
             ts: self.ts.and_then(|place| number(&body[members[place].value.clone()])),
         }
     }

@@ -253,3 +253,39 @@ fn same(a: &serde_json::Value, b: &serde_json::Value) -> bool {
         (a, b) => a == b,
     }
 }
+
+fn jcs(text: &str) -> Result<String, Malformed> {
+    let mut reader = Canonicaliser::default();
+    let document = reader.read_as(text.as_bytes(), Canonical::Jcs)?;
+    let (_, content) = document.elements().next().unwrap();
+    content.map(|message| std::str::from_utf8(message.canonical).unwrap().to_owned())
+}
+
+#[test]
+fn in_rfc_8785_every_level_is_sorted_and_indexes_are_names_like_others() {
+    let text = r#"{"b":{"z":1,"a":[{"d":1,"10":2,"9":{}}]},"2":0,"10":1.0,"sig":"x","\u0061":"\u00e9"}"#;
+    assert_eq!(jcs(text).unwrap(), r#"{"10":1,"2":0,"a":"é","b":{"a":[{"10":2,"9":{},"d":1}],"z":1}}"#);
+    assert!(matches!(jcs(r#"{"a":"\ud800"}"#), Err(Malformed::HalfCharacter { .. })));
+    assert!(matches!(jcs(r#"{"a":{"\ud800":1}}"#), Err(Malformed::HalfCharacter { .. })));
+    assert!(jcs(r#"{"a":"\ud83d\ude00"}"#).is_ok());
+}
+
+proptest! {
+    /// Sorting is by what names are, not by how they stood: any order of the members is one text.
+    #[test]
+    fn in_rfc_8785_the_order_of_members_does_not_matter(names in proptest::collection::btree_set(any::<String>(), 0..24), turn in any::<usize>()) {
+        let named = |names: &[String]| {
+            let members: Vec<String> = names.iter().map(|name| format!("{}:0", serde_json::to_string(name).unwrap())).collect();
+            format!("{{\"x\":{{{}}}}}", members.join(","))
+        };
+        let mut names: Vec<String> = names.into_iter().filter(|name| name != "sig" && name != "signature").collect();
+        let one = jcs(&named(&names));
+        let turn = turn % names.len().max(1);
+        names.rotate_left(turn);
+        let other = jcs(&named(&names));
+        assert_eq!(&one, &other);
+        names.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
+        let names: Vec<String> = names.into_iter().collect();
+        assert_eq!(one.unwrap(), named(&names));
+    }
+}

@@ -44,6 +44,12 @@ pub enum Malformed {
         /// Where the number begins.
         at: usize,
     },
+    /// A string with half a character in it, which RFC 8785 has no text for.
+    #[error("has half a character in a string at byte {at}")]
+    HalfCharacter {
+        /// Where the escape begins.
+        at: usize,
+    },
     /// A message must be an object.
     #[error("is not an object")]
     NotAnObject,

@@ -7,13 +7,17 @@
 use super::canonical::{Canonicaliser, Document, Field, Message, Shape};
 use super::delivery::Identity;
 use super::envelope::{Wrapping, messages, wrapping};
-use super::keys::KeyRegistry;
+use super::keys::{Key, KeyRegistry};
 use super::malformed::Malformed;
 use super::sig_text;
 use crate::config::checked::{MeshRules, Mode, OnFailure};
 use crate::ids::{NodeId, TenantId};
-use ed25519_dalek::{Signature, VerifyingKey};
+use ed25519_dalek::Signature;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// Most keys that an answer names.
+const MAX_KEY_IDS: usize = 8;
 
 /// What a body is checked against.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +75,8 @@ pub struct Verified {
     pub dropped: Dropped,
     /// The node that signed the first good message.
     pub signer: Option<NodeId>,
+    /// The keys that held, each once; of very many only the first.
+    pub key_ids: Vec<Arc<str>>,
     /// What names the signed messages, where it matters whether they were taken before.
     pub identities: Vec<Identity>,
 }
@@ -180,7 +186,7 @@ pub fn verify(body: &[u8], context: &Context<'_>, scratch: &mut Scratch) -> Resu
     let wrapping = wrapping(context.policy.envelope, context.query)?;
     let Scratch { reader, inner } = scratch;
     let text = messages(body, wrapping, context.policy.mode, inner, reader)?;
-    let document = reader.read(text)?;
+    let document = reader.read_as(text, context.policy.canonical)?;
     match (context.policy.on_failure, wrapping) {
         (OnFailure::Drop, Wrapping::None) => Ok(sieve(&document, context)),
         (OnFailure::Drop | OnFailure::Reject, _) => all_or_nothing(&document, context),
@@ -190,7 +196,7 @@ pub fn verify(body: &[u8], context: &Context<'_>, scratch: &mut Scratch) -> Resu
 /// What one good message was.
 #[derive(Clone, Copy)]
 enum Standing<'a> {
-    Signed(&'a NodeId, Option<Identity>),
+    Signed { node: &'a NodeId, key_id: &'a Arc<str>, identity: Option<Identity> },
     Unsigned,
 }
 
@@ -279,22 +285,35 @@ fn judge_message<'a>(
     let node = if message.kind == Field::Text("skill") { message.source } else { message.node };
     let node = node.text().ok_or(Reason::KeyUnknown)?;
     let (node, keys) = context.keys.find(context.tenant, node).ok_or(Reason::KeyUnknown)?;
-    if !any_holds(keys, message.canonical, &sig) {
-        return Err(Reason::SignatureInvalid);
-    }
+    let kid = match message.kid {
+        Field::Absent => None,
+        Field::Text(kid) => Some(kid),
+        Field::NotText => return Err(Reason::KeyUnknown),
+    };
+    let asked = (kid, context.now_unix);
+    let Some(key) = holding(keys, asked, message.canonical, &sig) else {
+        let is_known = keys.iter().any(|key| key.counts(kid, context.now_unix));
+        return Err(if is_known { Reason::SignatureInvalid } else { Reason::KeyUnknown });
+    };
     // After the signature: an unsigned `ts` proves nothing, and "stale" should mean that it was good once.
     match context.policy.freshness {
         Some(window) if !is_fresh(message.ts, window, context.now_unix) => Err(Reason::Stale),
         Some(_) | None => {
             let identity = context.taken.map(|_| Identity::of([b"mesh".as_slice(), message.canonical]));
-            Ok(Standing::Signed(node, identity))
+            Ok(Standing::Signed { node, key_id: &key.id, identity })
         }
     }
 }
 
-/// Whether a signature holds for one of a node's keys, by the strict rules.
-pub(super) fn any_holds(keys: &[VerifyingKey], text: &[u8], sig: &Signature) -> bool {
-    keys.iter().any(|key| key.verify_strict(text, sig).is_ok())
+/// The one of a node's keys for which a signature holds, by the strict rules, of those that count.
+pub(super) fn holding<'k>(
+    keys: &'k [Key],
+    (kid, now_unix): (Option<&str>, f64),
+    text: &[u8],
+    sig: &Signature,
+) -> Option<&'k Key> {
+    let mut counting = keys.iter().filter(|key| key.counts(kid, now_unix));
+    counting.find(|key| key.key.verify_strict(text, sig).is_ok())
 }
 
 fn is_fresh(ts: Option<f64>, window: Duration, now_unix: f64) -> bool {
@@ -322,6 +341,7 @@ impl Verified {
             unsigned: 0,
             dropped: Dropped::default(),
             signer: None,
+            key_ids: Vec::new(),
             identities: Vec::new(),
         }
     }
@@ -329,7 +349,7 @@ impl Verified {
     fn count(&mut self, standing: Standing<'_>, context: &Context<'_>) -> Count {
         match standing {
             Standing::Unsigned => self.unsigned += 1,
-            Standing::Signed(node, identity) => {
+            Standing::Signed { node, key_id, identity } => {
                 if let (Some(identity), Some(Taken(taken))) = (identity, context.taken) {
                     if taken(&identity) || self.identities.contains(&identity) {
                         return Count::Replayed;
@@ -338,6 +358,9 @@ impl Verified {
                 }
                 self.verified += 1;
                 self.signer.get_or_insert_with(|| node.clone());
+                if self.key_ids.len() < MAX_KEY_IDS && !self.key_ids.contains(key_id) {
+                    self.key_ids.push(key_id.clone());
+                }
             }
         }
         Count::New

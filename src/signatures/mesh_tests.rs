@@ -2,6 +2,7 @@
 
 use super::super::sign::sign;
 use super::*;
+use crate::config::checked::Canonical;
 use crate::config::checked::{Envelope, NodeKey};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::{any, proptest};
@@ -19,10 +20,8 @@ fn tenant() -> TenantId {
 }
 
 fn registry() -> KeyRegistry {
-    let key = |tenant: &str, node: &str, key: &SigningKey| NodeKey {
-        tenant: TenantId::parse(tenant).unwrap(),
-        node: NodeId::parse(node).unwrap(),
-        key: key.verifying_key(),
+    let key = |tenant: &str, node: &str, key: &SigningKey| {
+        NodeKey::of(TenantId::parse(tenant).unwrap(), NodeId::parse(node).unwrap(), key.verifying_key())
     };
     KeyRegistry::build(&[
         key("acme", "ceo", &secret("ceo")),
@@ -33,7 +32,7 @@ fn registry() -> KeyRegistry {
 }
 
 fn policy(mode: Mode, on_failure: OnFailure) -> MeshRules {
-    MeshRules { mode, on_failure, envelope: Envelope::None, freshness: None }
+    MeshRules { mode, on_failure, envelope: Envelope::None, freshness: None, canonical: Canonical::Mesh }
 }
 
 const REQUIRED: fn() -> MeshRules = || policy(Mode::Required, OnFailure::Reject);

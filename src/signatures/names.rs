@@ -4,6 +4,7 @@
 //! it if it could ("generalised UTF-8"). Two names are the same exactly when these bytes are. This file
 //! knows nothing of values.
 
+use crate::config::checked::Canonical;
 use std::cmp::Ordering;
 use std::ops::Range;
 
@@ -54,8 +55,16 @@ impl Member {
         self.hint == other.hint && self.name.bytes(body, decoded) == other.name.bytes(body, decoded)
     }
 
+    /// The order in which a canonical form lists members at its top level.
+    pub(super) fn order(&self, other: &Self, form: Canonical, body: &str, decoded: &[u8]) -> Ordering {
+        match form {
+            Canonical::Mesh => self.sorted_order(other, body, decoded),
+            Canonical::Jcs => utf16_order(self.name.bytes(body, decoded), other.name.bytes(body, decoded)),
+        }
+    }
+
     /// The order in which ECMAScript lists a sorted object: indexes by value, then names by UTF-16 unit.
-    pub(super) fn sorted_order(&self, other: &Self, body: &str, decoded: &[u8]) -> Ordering {
+    fn sorted_order(&self, other: &Self, body: &str, decoded: &[u8]) -> Ordering {
         self.index
             .cmp(&other.index)
             .then_with(|| utf16_order(self.name.bytes(body, decoded), other.name.bytes(body, decoded)))

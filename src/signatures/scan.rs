@@ -8,6 +8,7 @@
 use super::malformed::Malformed;
 use super::names::{COMPARED_ONE_BY_ONE, Member, NO_INDEX, Piece, any_repeated, array_index, hint};
 use super::strings::{decode, escaped_point, plain, spell};
+use crate::config::checked::Canonical;
 use std::ops::Range;
 
 /// Most objects and arrays inside each other, a message itself counted.
@@ -34,6 +35,8 @@ pub(super) struct Buffers {
 pub(super) struct Scan<'b, 's> {
     /// The text.
     pub(super) body: &'b str,
+    /// What is written.
+    pub(super) form: Canonical,
     /// Offset of the next byte to look at.
     pub(super) at: usize,
     /// Where the run begins that stands canonical in the body and is not yet written.
@@ -48,11 +51,11 @@ pub(super) struct Scan<'b, 's> {
 
 impl<'b, 's> Scan<'b, 's> {
     /// Begins before the first byte.
-    pub(super) fn new(body: &'b str, buffers: &'s mut Buffers) -> Self {
+    pub(super) fn new(body: &'b str, buffers: &'s mut Buffers, form: Canonical) -> Self {
         buffers.out.clear();
         buffers.members.clear();
         buffers.decoded.clear();
-        Self { body, at: 0, run: 0, escaped: false, buffers, fault: None }
+        Self { body, form, at: 0, run: 0, escaped: false, buffers, fault: None }
     }
 
     /// The next byte.
@@ -169,13 +172,16 @@ impl<'b, 's> Scan<'b, 's> {
         }
     }
 
-    /// An object below the top level: its members keep their order, but for array indexes.
+    /// An object below the top level: in the mesh's form its members keep their order, but for array indexes.
     fn object(&mut self, depth: usize) -> Result<(), Malformed> {
         let decoded = self.buffers.decoded.len();
         let base = self.members(depth)?;
-        let indexed = self.buffers.members[base..].iter().any(|member| member.index != NO_INDEX);
-        if indexed {
-            self.put_indexes_first(base);
+        let is_reordered = match self.form {
+            Canonical::Mesh => self.buffers.members[base..].iter().any(|member| member.index != NO_INDEX),
+            Canonical::Jcs => self.buffers.members.len() > base + 1,
+        };
+        if is_reordered {
+            self.reorder(base);
         }
         self.buffers.members.truncate(base);
         self.buffers.decoded.truncate(decoded);
@@ -239,12 +245,16 @@ impl<'b, 's> Scan<'b, 's> {
         Ok(())
     }
 
-    fn put_indexes_first(&mut self, base: usize) {
+    fn reorder(&mut self, base: usize) {
         self.flush(self.at);
-        let Buffers { out, members, spare, .. } = &mut *self.buffers;
+        let (body, form) = (self.body, self.form);
+        let Buffers { out, members, spare, decoded } = &mut *self.buffers;
         let members = &mut members[base..];
         let start = members.iter().map(|member| member.written.start).min().unwrap_or_default();
-        members.sort_unstable_by_key(|member| (member.index, member.written.start));
+        match form {
+            Canonical::Mesh => members.sort_unstable_by_key(|member| (member.index, member.written.start)),
+            Canonical::Jcs => members.sort_unstable_by(|a, b| a.order(b, form, body, decoded)),
+        }
         spare.clear();
         join(members.iter(), out, spare);
         spare.push(b'}');
@@ -305,6 +315,9 @@ impl<'b, 's> Scan<'b, 's> {
         let from = self.at;
         let raw = &self.body.as_bytes()[from..];
         let (point, length) = escaped_point(raw).ok_or_else(|| self.syntax())?;
+        if self.form == Canonical::Jcs && (0xD800..0xE000).contains(&point) {
+            self.note(Malformed::HalfCharacter { at: from });
+        }
         let mut space = [0; 6];
         let text = spell(point, &mut space);
         if text == &raw[..length] {

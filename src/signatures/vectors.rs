@@ -5,7 +5,7 @@ use super::canonical::Canonicaliser;
 use super::keys::KeyRegistry;
 use super::mesh::{Context, Reason, Scratch, verify};
 use super::{sig_text, sign};
-use crate::config::checked::{Envelope, MeshRules, Mode, NodeKey, OnFailure};
+use crate::config::checked::{Canonical, Envelope, MeshRules, Mode, NodeKey, OnFailure};
 use crate::ids::{NodeId, TenantId};
 use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
 use serde_json::Value;
@@ -15,6 +15,7 @@ const POLICY: MeshRules = MeshRules {
     on_failure: OnFailure::Reject,
     envelope: Envelope::None,
     freshness: None,
+    canonical: Canonical::Mesh,
 };
 
 fn load(text: &str) -> Value {
@@ -37,7 +38,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 /// The registry of one node, whose key is the one that the case is checked with.
 fn registered(tenant: &TenantId, node: &str, key: VerifyingKey) -> KeyRegistry {
     let node = NodeId::parse(node).unwrap();
-    KeyRegistry::build(&[NodeKey { tenant: tenant.clone(), node, key }]).unwrap()
+    KeyRegistry::build(&[NodeKey::of(tenant.clone(), node, key)]).unwrap()
 }
 
 fn outcome(body: &[u8], node: &str, key: VerifyingKey) -> Result<(), Reason> {
@@ -144,11 +145,51 @@ fn holds(public: &[u8; 32], message: &[u8], sig: &[u8]) -> bool {
     let Ok(key) = VerifyingKey::from_bytes(public) else { return false };
     let tenant = TenantId::parse("acme").unwrap();
     let node = NodeId::parse("ceo").unwrap();
-    let Ok(keys) = KeyRegistry::build(&[NodeKey { tenant: tenant.clone(), node, key }]) else {
+    let Ok(keys) = KeyRegistry::build(&[NodeKey::of(tenant.clone(), node, key)]) else {
         return false;
     };
     let (_, keys) = keys.find(&tenant, "ceo").unwrap();
     let spelled = base64::engine::general_purpose::STANDARD.encode(sig);
     let parsed: Option<Signature> = sig_text::parse(&spelled);
-    parsed.is_some_and(|sig| super::mesh::any_holds(keys, message, &sig))
+    parsed.is_some_and(|sig| super::mesh::holding(keys, (None, 0.0), message, &sig).is_some())
+}
+
+#[test]
+fn the_documents_of_rfc_8785_come_out_as_published() {
+    use base64::Engine as _;
+    let vectors = load(include_str!("../../tests/vectors/jcs_rfc8785.json"));
+    let decoded =
+        |value: &Value| base64::engine::general_purpose::STANDARD.decode(value.as_str().unwrap()).unwrap();
+    let mut reader = Canonicaliser::default();
+    let documents = vectors["documents"].as_array().unwrap();
+    assert_eq!(documents.len(), 6);
+    for case in documents {
+        let (input, output) = (decoded(&case["input_b64"]), decoded(&case["output_b64"]));
+        // As a member of a message, since messages are objects and some of these are not.
+        let wrapped = [b"{\"x\":".as_slice(), &input, b"}"].concat();
+        let document = reader.read_as(&wrapped, Canonical::Jcs).unwrap();
+        let (_, message) = document.elements().next().unwrap();
+        let wanted = [b"{\"x\":".as_slice(), &output, b"}"].concat();
+        assert_eq!(message.unwrap().canonical, wanted, "{}", case["name"]);
+    }
+}
+
+#[test]
+fn ten_thousand_numbers_are_spelled_as_published() {
+    let mut reader = Canonicaliser::default();
+    let mut count = 0;
+    for line in include_str!("../../tests/vectors/jcs_es6_numbers_10000.txt").lines() {
+        let (bits, wanted) = line.split_once(',').unwrap();
+        let value = f64::from_bits(u64::from_str_radix(bits, 16).unwrap());
+        let text = format!("{{\"n\":{value:?}}}");
+        let document = reader.read(text.as_bytes()).unwrap();
+        let (_, message) = document.elements().next().unwrap();
+        assert_eq!(
+            std::str::from_utf8(message.unwrap().canonical).unwrap(),
+            format!("{{\"n\":{wanted}}}"),
+            "{line}"
+        );
+        count += 1;
+    }
+    assert_eq!(count, 10_000);
 }

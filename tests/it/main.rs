@@ -19,6 +19,7 @@ mod harness;
 mod identity;
 mod limits;
 mod load;
+mod mesh_keys;
 mod reload;
 mod replay;
 mod shutdown;

@@ -11,8 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const SECRET: &str = "a-secret-that-is-long-enough";
 const STANDARD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-/// Of the private key whose seed is 32 times 7.
+/// Of the private key whose seed is 32 times 7, as Discord writes it and as base64.
 const DISCORD: &str = "ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c";
+const PARTNER: &str = "6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=";
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is right").as_secs()
@@ -32,6 +33,13 @@ fn site(upstream: &Double, extra: &str) -> Site {
         ("shopify", "shopify", both.clone()),
         ("telegram", "telegram", both.clone()),
         ("discord", "discord", format!("public_keys: [{DISCORD}]")),
+        (
+            "http",
+            "http-signatures",
+            format!(
+                "signers: [{{ id: partner-1, public_key: \"{PARTNER}\" }}, {{ id: partner-2, secret: {SECRET} }}], public_url: \"https://hooks.example.com\""
+            ),
+        ),
         (
             "generic",
             "generic-hmac",
@@ -93,7 +101,7 @@ fn what_each_senders_own_library_signs_goes_on_byte_for_byte() {
     let Some(deliveries) = deliveries() else { return };
     let upstream = Double::mirror();
     let edge = Edge::start(&site(&upstream, ""));
-    assert_eq!(deliveries.len(), 11);
+    assert_eq!(deliveries.len(), 13);
     for delivery in &deliveries {
         let spoofed = delivery.request().field("X-Verified-Source", "mesh").field("X-Tenant-Id", "globex");
         let answer = edge.send(&spoofed);
@@ -164,8 +172,8 @@ fn reasons(client: &Client, good: &Delivery) -> usize {
     for bad in &all {
         let answer = connection.send(&bad.request());
         let code = answer.code();
-        let is_reason =
-            ["signature_missing", "signature_invalid", "stale", "malformed"].contains(&code.as_str());
+        let is_reason = ["signature_missing", "signature_invalid", "key_unknown", "stale", "malformed"]
+            .contains(&code.as_str());
         assert!(answer.status == 401 && is_reason, "{} {code}: {bad:?}", answer.status);
     }
     all.len()
@@ -277,4 +285,66 @@ fn a_hook_gets_the_gateways_token_in_place_of_the_senders() {
         assert_ne!(seen.field("idempotency-key"), Some("chosen"));
     }
     assert!(!edge.all_output().contains(token));
+}
+
+/// Runs a subcommand with the edge's own config.
+fn run(edge: &Edge, args: &[&str], stdin: &[u8]) -> (bool, String) {
+    use std::io::Write as _;
+    use std::process::Stdio;
+    let mut child = Command::new(crate::house::process::edge_program())
+        .args(args)
+        .arg("--config")
+        .arg(edge.config())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    child.stdin.take().expect("stdin is a pipe").write_all(stdin).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn a_sample_goes_through_each_route_that_has_a_secret() {
+    let upstream = Double::mirror();
+    let edge = Edge::start(&site(&upstream, ""));
+    for route in ["standard", "stripe", "github", "slack", "twilio", "shopify", "telegram", "generic"] {
+        let (is_good, said) = run(&edge, &["webhooks", "test", route], b"");
+        assert!(is_good && said.contains("HTTP/1.1 200"), "{route}: {said}");
+        upstream.only();
+    }
+    for (route, why) in
+        [("discord", "only the sender has the key"), ("http", "only the sender"), ("none", "no route")]
+    {
+        let (is_good, said) = run(&edge, &["webhooks", "test", route], b"");
+        assert!(!is_good && said.contains(why), "{route}: {said}");
+    }
+}
+
+#[test]
+fn a_captured_delivery_is_explained() {
+    let Some(deliveries) = deliveries() else { return };
+    let upstream = Double::mirror();
+    let edge = Edge::start(&site(&upstream, ""));
+    let github = deliveries.iter().find(|delivery| delivery.scheme == "github").expect("GitHub's");
+    let wire = |body: &str| {
+        let lines = github.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+        let fields = lines.collect::<Vec<_>>().concat();
+        format!("POST /github HTTP/1.1\r\nHost: a\r\n{fields}\r\n{body}")
+    };
+    let good = String::from_utf8(github.body.clone()).unwrap();
+    let (is_good, said) = run(&edge, &["webhooks", "explain", "github"], wire(&good).as_bytes());
+    assert!(is_good && said.contains("verdict: good"), "{said}");
+    let (is_good, said) =
+        run(&edge, &["webhooks", "explain", "github"], wire(&format!("{good}\n")).as_bytes());
+    assert!(
+        !is_good && said.contains("signature_invalid") && said.contains("without the line end"),
+        "{said}"
+    );
+    let spaced = good.replace(':', ": ");
+    let (_, said) = run(&edge, &["webhooks", "explain", "github"], wire(&spaced).as_bytes());
+    assert!(said.contains("without spaces"), "{said}");
+    assert!(!said.contains(SECRET), "{said}");
 }

@@ -5,9 +5,12 @@
 //! time that does not depend on which secret or signature is right. The sender's first call at set-up is told
 //! apart here too.
 
+mod digest;
 mod discord;
 mod generic;
 mod github;
+mod http_signatures;
+mod sample;
 mod shopify;
 mod slack;
 mod standard;
@@ -16,6 +19,8 @@ mod telegram;
 mod twilio;
 #[cfg(test)]
 mod vectors;
+
+pub use sample::{Sample, SampleError, sample};
 
 use super::delivery::{Claim, Delivery, Identity, Proof, Statement, Text, is_fresh};
 use super::mac;
@@ -77,6 +82,7 @@ pub fn read<'a>(sender: &Sender, delivery: &Delivery<'a>) -> Result<Statement<'a
         SenderKind::Shopify { .. } => shopify::read(delivery),
         SenderKind::Twilio { .. } => twilio::read(delivery),
         SenderKind::GenericHmac { hmac, .. } => generic::read(hmac, delivery),
+        SenderKind::HttpSignatures(rules) => http_signatures::statement(rules, delivery),
     }
 }
 
@@ -96,6 +102,8 @@ fn keys(sender: &Sender) -> Keys<'_> {
         | SenderKind::Shopify { secrets }
         | SenderKind::Twilio { secrets }
         | SenderKind::GenericHmac { secrets, .. } => Keys { secrets, public: &[] },
+        // Which of its keys counts, the signature says.
+        SenderKind::HttpSignatures(_) => Keys { secrets: &[], public: &[] },
         SenderKind::Discord { keys } => Keys { secrets: &[], public: keys },
         SenderKind::StandardWebhooks { secrets, keys } => Keys { secrets, public: keys },
     }
@@ -109,6 +117,9 @@ fn keys(sender: &Sender) -> Keys<'_> {
 /// # Errors
 /// [`Failure`] when it must not go on.
 pub fn verify(sender: &Sender, delivery: &Delivery<'_>) -> Result<Proved, Failure> {
+    if let SenderKind::HttpSignatures(rules) = &sender.kind {
+        return http_signatures::verify(rules, sender.tolerance, delivery);
+    }
     let statement = read(sender, delivery)?;
     if let Some(moment) = statement.moment
         && !is_fresh(moment, delivery.now_unix, sender.tolerance)
@@ -127,7 +138,8 @@ pub fn verify(sender: &Sender, delivery: &Delivery<'_>) -> Result<Proved, Failur
         | SenderKind::Telegram { .. }
         | SenderKind::Shopify { .. }
         | SenderKind::Twilio { .. }
-        | SenderKind::GenericHmac { .. } => None,
+        | SenderKind::GenericHmac { .. }
+        | SenderKind::HttpSignatures(_) => None,
     };
     Ok(Proved { identity: statement.identity, moment: statement.moment, key_id: None, setup })
 }

@@ -320,3 +320,215 @@ proptest! {
         }
     }
 }
+
+mod http_messages {
+    use super::*;
+    use crate::config::checked::{HttpSignatures, Signer, SignerKey};
+    use ::base64::Engine as _;
+    use ::base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    fn fields(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut fields = HeaderMap::new();
+        for (name, value) in pairs {
+            fields.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
+        }
+        fields
+    }
+
+    fn rules(components: &[&str], tag: Option<&str>, signers: Vec<Signer>) -> SenderKind {
+        let components = components.iter().map(|&name| name.to_owned()).collect();
+        SenderKind::HttpSignatures(HttpSignatures { signers, components, tag: tag.map(str::to_owned) })
+    }
+
+    fn ed25519(id: &str, pem: &str) -> Signer {
+        let key = crate::signatures::sign::read_public_pem(pem).unwrap();
+        Signer { id: id.into(), key: SignerKey::Ed25519(key) }
+    }
+
+    fn outcome(
+        kind: SenderKind,
+        fields: &HeaderMap,
+        target: &str,
+        body: &[u8],
+        now: u64,
+    ) -> Result<Proved, Reason> {
+        let delivery = Delivery {
+            method: "POST",
+            origin: "https://Example.com:443",
+            target,
+            fields,
+            body,
+            now_unix: now,
+        };
+        let sender = Sender { kind, tolerance: Duration::from_mins(5) };
+        verify(&sender, &delivery).map_err(|failure| failure.reason)
+    }
+
+    #[test]
+    fn the_examples_of_rfc_9421_hold_and_what_is_wrong_with_others_is_told() {
+        let vectors = load(include_str!("../../../tests/vectors/rfc9421.json"));
+        let cases = vectors["cases"].as_array().unwrap();
+        let pem = text(&cases[0], "public_key_pem");
+        let secret = base64(text(&cases[1], "shared_key_b64")).unwrap();
+        let signers = || {
+            let secret = SignerKey::HmacSha256(Secret::new(secret.clone()));
+            vec![ed25519("test-key-ed25519", pem), Signer { id: "test-shared-secret".into(), key: secret }]
+        };
+        let body = text(&vectors["request"], "body");
+        for case in cases {
+            let mut all: Vec<(&str, &str)> = vectors["request"]["headers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap()))
+                .collect();
+            let input =
+                case["signature_input"].as_str().unwrap_or_else(|| text(&cases[0], "signature_input"));
+            let label = input.split('=').next().unwrap();
+            let zeros = format!("{label}=:{}==:", "A".repeat(86));
+            let sig = case["signature"].as_str().unwrap_or(&zeros);
+            all.extend([("signature-input", input), ("signature", sig)]);
+            let mutated = case["mutate"] == "path";
+            let target = if mutated { "/bar?param=Value&Pet=dog" } else { "/foo?param=Value&Pet=dog" };
+            let name = text(case, "name");
+            let found = outcome(
+                rules(&["date", "@authority"], None, signers()),
+                &fields(&all),
+                target,
+                body.as_bytes(),
+                1_618_884_473,
+            );
+            let wanted = match text(case, "expect") {
+                "ok" => None,
+                "bad-signature" | "reject: algorithm comes from the key record" => {
+                    Some(Reason::SignatureInvalid)
+                }
+                "reject" => Some(Reason::Malformed),
+                other => panic!("{other}"),
+            };
+            assert_eq!(found.as_ref().err().copied(), wanted, "{name}");
+            // Sound as they are, they cover less than the edge asks for by default.
+            let strict =
+                rules(&["@method", "@authority", "@path", "@query", "content-digest"], None, signers());
+            assert!(
+                outcome(strict, &fields(&all), target, body.as_bytes(), 1_618_884_473).is_err(),
+                "{name}"
+            );
+            if wanted.is_none() {
+                let delivery = Delivery {
+                    method: "POST",
+                    origin: "https://example.com",
+                    target,
+                    fields: &fields(&all),
+                    body: body.as_bytes(),
+                    now_unix: 0,
+                };
+                let sender = Sender { kind: rules(&[], None, signers()), tolerance: Duration::ZERO };
+                let statement = read(&sender, &delivery).unwrap();
+                assert_eq!(
+                    std::str::from_utf8(&statement.texts[0][0]).unwrap(),
+                    text(case, "signature_base"),
+                    "{name}"
+                );
+                let late = outcome(
+                    rules(&[], None, signers()),
+                    &fields(&all),
+                    target,
+                    body.as_bytes(),
+                    1_618_884_774,
+                );
+                assert_eq!(late, Err(Reason::Stale), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_signatures_of_web_bot_auth_hold() {
+        let vectors = load(include_str!("../../../tests/vectors/web_bot_auth_ed25519.json"));
+        let all = vectors["vectors"].as_array().unwrap();
+        assert_eq!(all.len(), 4);
+        for case in all {
+            let x = URL_SAFE_NO_PAD.decode(case["key"]["x"].as_str().unwrap()).unwrap();
+            let key = VerifyingKey::from_bytes(&x.try_into().unwrap()).unwrap();
+            let id = "poqkLGiymh_W0uP6PZFw-dvez3QJT5SolqXBCW38r0U";
+            let kind = |tag| {
+                rules(
+                    &["@authority"],
+                    Some(tag),
+                    vec![Signer { id: id.into(), key: SignerKey::Ed25519(key) }],
+                )
+            };
+            let mut sent = vec![
+                ("signature-input", text(case, "signature_input")),
+                ("signature", text(case, "signature")),
+            ];
+            sent.extend(case["signature_agent"].as_str().map(|agent| ("signature-agent", agent)));
+            let (created, expires) =
+                (case["created_ms"].as_u64().unwrap() / 1000, case["expires_ms"].as_u64().unwrap() / 1000);
+            for now in [created, created + 1800, expires] {
+                let found = outcome(kind("web-bot-auth"), &fields(&sent), "/path/to/resource", b"", now);
+                assert_eq!(found.unwrap().key_id.as_deref(), Some(id));
+            }
+            for now in [created - 301, expires + 1] {
+                let found = outcome(kind("web-bot-auth"), &fields(&sent), "/path/to/resource", b"", now);
+                assert_eq!(found, Err(Reason::Stale));
+            }
+            let found = outcome(kind("another"), &fields(&sent), "/path/to/resource", b"", created);
+            assert_eq!(found, Err(Reason::SignatureMissing));
+        }
+    }
+
+    #[test]
+    fn a_digest_must_be_known_and_true() {
+        let vectors = load(include_str!("../../../tests/vectors/rfc9530_content_digest.json"));
+        let check = |body: &str, digest: &str| {
+            let fields = fields(&[("content-digest", digest)]);
+            let delivery = Delivery {
+                method: "POST",
+                origin: "https://a",
+                target: "/",
+                fields: &fields,
+                body: body.as_bytes(),
+                now_unix: 0,
+            };
+            digest::check(&delivery).map_err(|failure| failure.reason)
+        };
+        for case in vectors["vectors"].as_array().unwrap() {
+            let (body, short, long) = (text(case, "body"), text(case, "sha256"), text(case, "sha512"));
+            for good in [
+                short.to_owned(),
+                long.to_owned(),
+                format!("{short}, {long}"),
+                format!("md5=:AAAA:, {short}"),
+            ] {
+                assert_eq!(check(body, &good), Ok(()), "{good}");
+            }
+            assert_eq!(check(&format!("{body}x"), short), Err(Reason::SignatureInvalid));
+            // One that is right does not make up for one that is wrong.
+            let wrong = format!("sha-256=:{}=:, {long}", "A".repeat(43));
+            assert_eq!(check(body, &wrong), Err(Reason::SignatureInvalid));
+            assert_eq!(
+                check(body, &short.replacen("=:", "=", 1).replace("=:", "=")),
+                Err(Reason::Malformed),
+                "{short}"
+            );
+        }
+        for bad in ["md5=:AAAA:", "sha=:AAAA:", "", "sha-256"] {
+            assert_eq!(check("", bad), Err(Reason::Malformed), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn noise_in_the_fields_is_refused(input in "[ -~]{0,80}", sig in "[ -~]{0,80}", digest in "[ -~]{0,40}") {
+            let fields = fields(&[("signature-input", &input), ("signature", &sig), ("content-digest", &digest)]);
+            let key = SignerKey::HmacSha256(Secret::new(b"a-secret-that-nobody-knows".to_vec()));
+            let kind = rules(&[], None, vec![Signer { id: String::new(), key }]);
+            let found = outcome(kind, &fields, "/", b"", 0);
+            prop_assert!(found.is_err());
+        }
+    }
+}

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use openclaw_edge::config::checked::{Envelope, Mode, OnFailure, Verify};
+use openclaw_edge::config::checked::{Canonical, Envelope, MeshRules, Mode, OnFailure};
 use openclaw_edge::ids::TenantId;
 use openclaw_edge::signatures::{Context, KeyRegistry, Scratch, verify};
 
@@ -14,7 +14,7 @@ fuzz_target!(|body: &[u8]| {
     let mut scratch = Scratch::default();
     for envelope in ENVELOPES {
         for mode in [Mode::Required, Mode::Optional] {
-            let policy = MeshRules { mode, on_failure: OnFailure::Drop, envelope, freshness: None };
+            let policy = MeshRules { mode, on_failure: OnFailure::Drop, envelope, freshness: None, canonical: Canonical::Mesh };
             let context =
                 Context { policy: &policy, tenant: &tenant, keys: &keys, query: None, now_unix: 0.0, taken: None };
             if let Ok(verified) = verify(body, &context, &mut scratch) {

@@ -34,6 +34,12 @@ impl Site {
         self
     }
 
+    /// A node's public key in the operator's words.
+    pub(crate) fn node_entry(mut self, entry: &str) -> Self {
+        self.nodes.push(entry.into());
+        self
+    }
+
     /// A limit: `limit("ingest", "by: credential, window: { limit: 60, per: 1m }")`.
     pub(crate) fn limit(mut self, name: &str, entry: &str) -> Self {
         self.limits.push(format!("{name}: {{ {entry} }}"));

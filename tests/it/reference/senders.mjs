@@ -1,7 +1,7 @@
 // Signs one delivery for each sender with the sender's own library. Arguments: the folder in which those are
 // installed, and the time in Unix seconds. Prints one JSON array of { name, target, fields, signed, body }.
 import { createRequire } from 'node:module'
-import { createHmac, createPrivateKey, sign } from 'node:crypto'
+import { createHash, createHmac, createPrivateKey, sign } from 'node:crypto'
 
 const [folder, now] = [process.argv[2], Number(process.argv[3])]
 const require = createRequire(`${folder}/package.json`)
@@ -65,5 +65,21 @@ const add = (name, target, fields, body) => deliveries.push({ name, target, fiel
   const interaction = json({ type: 2, id: '1' })
   add('discord', '/discord', { 'x-signature-ed25519': sign(null, Buffer.from(now + interaction), key).toString('hex'), 'x-signature-timestamp': `${now}` }, interaction)
   add('generic-hmac', '/generic?x=1', { 'x-signature': 'v=' + createHmac('sha512', secret).update(`POST:/generic:${now}:${body}`).digest('base64url'), 'x-time': `${now}` }, body)
+}
+{
+  const { httpbis, createSigner } = require('http-message-signatures')
+  const body = json({ order: 1 })
+  const digest = 'sha-256=:' + createHash('sha256').update(body).digest('base64') + ':'
+  const seed = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), Buffer.alloc(32, 7)])
+  const key = createSigner(createPrivateKey({ key: seed, format: 'der', type: 'pkcs8' }), 'ed25519', 'partner-1')
+  const shared = createSigner(secret, 'hmac-sha256', 'partner-2')
+  for (const signer of [key, shared]) {
+    const message = await httpbis.signMessage({
+      key: signer, name: 'sig1', fields: ['@method', '@authority', '@path', '@query', 'content-digest'],
+      paramValues: { created: new Date(now * 1000) }
+    }, { method: 'POST', url: 'https://hooks.example.com/http?a=1', headers: { 'content-digest': digest } })
+    const fields = Object.fromEntries(Object.entries(message.headers).map(([name, value]) => [name.toLowerCase(), String(value)]))
+    add('http-signatures', '/http?a=1', fields, body)
+  }
 }
 console.log(json(deliveries))
