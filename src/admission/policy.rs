@@ -45,6 +45,8 @@ pub struct RouteEntry {
     pub index: usize,
     /// Its name.
     pub name: Name,
+    /// Its name as log lines tell it, ready made.
+    pub told: Box<str>,
     /// How callers are known.
     pub access: Access,
     pub(super) scopes: ScopeSet,
@@ -184,6 +186,9 @@ impl<'c> Compiler<'c> {
                 number: self.limiter.intern_credential(&key.id),
                 id_field: field(key.id.as_str()),
                 node_field: key.node.as_ref().map(|node| field(node.as_str())),
+                told: [&*member("tenant", key.tenant.as_str()), &member("credential", key.id.as_str())]
+                    .concat()
+                    .into(),
             };
             Some((key.hash, Arc::new(credential)))
         });
@@ -203,6 +208,7 @@ impl<'c> Compiler<'c> {
         Ok(RouteEntry {
             index,
             name: route.name.clone(),
+            told: member("route", route.name.as_str()),
             access: route.access.clone(),
             scopes,
             tenant,
@@ -222,7 +228,18 @@ impl<'c> Compiler<'c> {
 }
 
 fn tenant(id: &TenantId, limiter: &Limiter) -> Arc<Tenant> {
-    Arc::new(Tenant { id: id.clone(), number: limiter.intern_tenant(id), field: field(id.as_str()) })
+    Arc::new(Tenant {
+        id: id.clone(),
+        number: limiter.intern_tenant(id),
+        field: field(id.as_str()),
+        told: member("tenant", id.as_str()),
+    })
+}
+
+/// A member of a log line, as it stands behind another. Names and ids are words that need no escapes.
+#[must_use]
+pub fn member(name: &str, word: &str) -> Box<str> {
+    format!(",\"{name}\":\"{word}\"").into()
 }
 
 /// Ids are words without control characters; a node may have characters beyond ASCII, which go as UTF-8.

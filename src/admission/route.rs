@@ -59,7 +59,8 @@ pub struct RouteTable {
 
 #[derive(Debug, Default)]
 struct Node {
-    literals: HashMap<String, Node>,
+    /// In order: comparing a few bytes a few times costs less than hashing them.
+    literals: Vec<(String, Node)>,
     param: Option<Box<Node>>,
     /// Routes that end here.
     exact: Vec<Entry>,
@@ -162,13 +163,26 @@ impl Node {
         let mut node = self;
         for segment in &path.segments {
             node = match segment {
-                Segment::Literal(text) => node.literals.entry(text.clone()).or_default(),
+                Segment::Literal(text) => node.literal(text),
                 Segment::Param(_) => node.param.get_or_insert_default(),
             };
         }
         let entries = if path.rest { &mut node.rest } else { &mut node.exact };
         entries.push(entry);
         entries.sort_by_key(|entry| entry.methods.is_empty());
+    }
+
+    fn literal(&mut self, text: &str) -> &mut Self {
+        let place = self.place(text).unwrap_or_else(|free| {
+            self.literals.insert(free, (text.to_owned(), Self::default()));
+            free
+        });
+        &mut self.literals[place].1
+    }
+
+    /// Where a literal is, or would be.
+    fn place(&self, text: &str) -> Result<usize, usize> {
+        self.literals.binary_search_by(|(known, _)| known.as_str().cmp(text))
     }
 
     /// `rest` is what is left of the path behind the last slash; the depth is the longest pattern's.
@@ -182,8 +196,8 @@ impl Node {
             Some(at) => (&rest[..at], Some(&rest[at + 1..])),
             None => (rest, None),
         };
-        if let Some(child) = self.literals.get(segment)
-            && let Some(found) = child.step(further, params, search)
+        if let Ok(place) = self.place(segment)
+            && let Some(found) = self.literals[place].1.step(further, params, search)
         {
             return Some(found);
         }

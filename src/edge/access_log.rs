@@ -3,6 +3,7 @@
 //! A request never waits for the disk. When the writer cannot keep up, lines beyond the bound are lost,
 //! and counted. Lines are on their way out within [`PAUSE`].
 
+use super::line::{Line, thousandths};
 use crate::config::checked::AccessLogTarget;
 use parking_lot::{Condvar, Mutex};
 use prometheus::IntCounter;
@@ -36,8 +37,16 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     lines: Vec<u8>,
+    clock: Clock,
     writing: bool,
     reopen: bool,
+}
+
+/// The front of a line up to its second, made once for the second.
+#[derive(Debug, Default)]
+struct Clock {
+    second: Option<u64>,
+    front: Vec<u8>,
 }
 
 enum Sink {
@@ -71,17 +80,22 @@ impl AccessLog {
         self.shared.is_some()
     }
 
-    /// Takes a line (with its line end).
-    pub fn line(&self, line: &[u8]) {
+    /// Takes a line; `moment` is Unix time.
+    pub(super) fn line(&self, moment: Duration, line: &Line) {
         let Some(shared) = &self.shared else { return };
         let mut state = shared.state.lock();
-        if state.lines.len() + line.len() > MOST {
+        let before = state.lines.len();
+        if before + line.as_bytes().len() > MOST {
             drop(state);
             self.dropped.inc();
             return;
         }
-        let before = state.lines.len();
-        state.lines.extend_from_slice(line);
+        let State { lines, clock, .. } = &mut *state;
+        lines.extend_from_slice(clock.front(moment.as_secs()));
+        lines.extend_from_slice(&thousandths(moment.subsec_millis()));
+        lines.extend_from_slice(b"Z\"");
+        lines.extend_from_slice(line.as_bytes());
+        lines.extend_from_slice(b"}\n");
         if before < PLENTY && state.lines.len() >= PLENTY {
             shared.wake.notify_one();
         }
@@ -104,6 +118,20 @@ impl AccessLog {
                 return;
             }
         }
+    }
+}
+
+impl Clock {
+    /// `{"time":"` and the second, up to the point before its thousandths.
+    fn front(&mut self, second: u64) -> &[u8] {
+        if self.second != Some(second) {
+            self.second = Some(second);
+            let time =
+                i64::try_from(second).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
+            let time = time.unwrap_or_default().to_string();
+            self.front = format!("{{\"time\":\"{}.", time.trim_end_matches('Z')).into_bytes();
+        }
+        &self.front
     }
 }
 
@@ -166,6 +194,12 @@ impl Sink {
 mod tests {
     use super::*;
 
+    const MOMENT: Duration = Duration::from_millis(1_700_000_000_023);
+
+    fn written(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap()
+    }
+
     #[test]
     fn lines_reach_the_file_and_a_renamed_file_is_left_alone() {
         let folder = std::env::temp_dir().join(format!("edge-log-{}", std::process::id()));
@@ -173,14 +207,16 @@ mod tests {
         let path = folder.join("access.log");
         let dropped = IntCounter::new("dropped", "dropped").unwrap();
         let log = AccessLog::open(&AccessLogTarget::File(path.clone()), dropped).unwrap();
-        log.line(b"one\n");
+        log.line(MOMENT, &Line::begin("one"));
         log.flush();
-        assert_eq!(std::fs::read(&path).unwrap(), b"one\n");
+        let one = "{\"time\":\"2023-11-14T22:13:20.023Z\",\"request_id\":\"one\"}\n";
+        assert_eq!(written(&path), one);
         std::fs::rename(&path, folder.join("old.log")).unwrap();
         log.reopen();
-        log.line(b"two\n");
+        log.line(MOMENT + Duration::from_secs(1), &Line::begin("two"));
         log.flush();
-        assert_eq!(std::fs::read(&path).unwrap(), b"two\n");
+        assert_eq!(written(&path), "{\"time\":\"2023-11-14T22:13:21.023Z\",\"request_id\":\"two\"}\n");
+        assert_eq!(written(&folder.join("old.log")), one);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

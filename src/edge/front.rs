@@ -18,9 +18,11 @@ use pingora::protocols::http::v1::server::HttpSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use pingora_timeout::timeout;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::Sleep;
 
 /// A first read takes most heads whole.
 const FIRST_READ: usize = 2048;
@@ -38,6 +40,16 @@ pub(super) struct Front {
     pub(super) site: Arc<Site>,
 }
 
+/// What bounds the reading of one head.
+#[derive(Clone, Copy)]
+struct Terms {
+    bounds: Bounds,
+    /// For its first byte.
+    idle: Duration,
+    /// From its first byte to its last.
+    limit: Duration,
+}
+
 enum Reading {
     Whole(BytesMut),
     Closed,
@@ -46,6 +58,7 @@ enum Reading {
 
 #[async_trait]
 impl HttpServerApp for Front {
+    /// Serves a connection to its end.
     async fn process_new_http(
         self: &Arc<Self>,
         session: ServerSession,
@@ -53,25 +66,30 @@ impl HttpServerApp for Front {
     ) -> Option<ReusedHttpStream> {
         // No listener offers HTTP/2, so there is no other kind of session.
         let ServerSession::H1(session) = session else { return None };
-        let live = self.site.live.load_full();
-        let live = live.as_ref().as_ref()?;
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
         let mut stream = session.into_inner();
-        match read(&mut stream, live.head, live.keepalive, live.head_timeout).await {
-            Reading::Closed => None,
-            Reading::Refused(rejection, took) => {
-                let id = RequestId::fresh();
-                observe::refused_head(&self.site, &live.unmatched, peer, &rejection, &id, took);
-                refuse(stream, &respond::raw(&rejection, &id)).await;
-                None
-            }
-            Reading::Whole(bytes) => {
-                let mut session = HttpSession::new(stream);
-                session.set_pipelined_prefix(bytes);
-                session.set_read_timeout(Some(BODY_READ));
-                session.set_write_timeout(Some(WRITE));
-                session.set_total_drain_timeout(Some(LINGER));
-                self.proxy.process_new_http(ServerSession::H1(session), shutdown).await
+        let mut idle = Idle::default();
+        loop {
+            match read(&mut stream, self.terms()?, &mut idle).await {
+                Reading::Closed => return None,
+                Reading::Refused(rejection, took) => {
+                    let id = RequestId::fresh();
+                    let live = self.site.live.load_full();
+                    let series = &live.as_ref().as_ref()?.unmatched;
+                    observe::refused_head(&self.site, series, peer, &rejection, &id, took);
+                    refuse(stream, &respond::raw(&rejection, &id)).await;
+                    return None;
+                }
+                Reading::Whole(bytes) => {
+                    let mut session = HttpSession::new(stream);
+                    session.set_pipelined_prefix(bytes);
+                    session.set_read_timeout(Some(BODY_READ));
+                    session.set_write_timeout(Some(WRITE));
+                    session.set_total_drain_timeout(Some(LINGER));
+                    let reused = self.proxy.process_new_http(ServerSession::H1(session), shutdown).await?;
+                    // Pingora's settings for a connection are the same for all here.
+                    (stream, _) = reused.consume();
+                }
             }
         }
     }
@@ -81,24 +99,63 @@ impl HttpServerApp for Front {
     }
 }
 
+impl Front {
+    /// Those that are in force now.
+    fn terms(&self) -> Option<Terms> {
+        let live = self.site.live.load();
+        let live = live.as_ref().as_ref()?;
+        Some(Terms { bounds: live.head, idle: live.keepalive, limit: live.head_timeout })
+    }
+}
+
+/// The timer of a connection's silences. It is set once for many of them: only when it goes off does it
+/// look how much of the present one is left, so that a busy connection hardly pays for it.
+#[derive(Default)]
+struct Idle {
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Idle {
+    /// Waits until a silence that begins now has lasted too long.
+    async fn over(&mut self, longest: Duration) {
+        let end = tokio::time::Instant::now() + longest;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
+        // After a reload the longest silence may be a shorter one.
+        if timer.deadline() > end {
+            timer.as_mut().reset(end);
+        }
+        loop {
+            timer.as_mut().await;
+            if timer.deadline() >= end {
+                return;
+            }
+            timer.as_mut().reset(end);
+        }
+    }
+}
+
 /// Reads until the head is whole. Idle connections end with the process when the edge goes down: they hold
 /// nothing up.
-async fn read(stream: &mut Stream, bounds: Bounds, idle: Duration, limit: Duration) -> Reading {
+async fn read(stream: &mut Stream, terms: Terms, idle: &mut Idle) -> Reading {
     let mut bytes = BytesMut::with_capacity(FIRST_READ);
-    if !matches!(timeout(idle, stream.read_buf(&mut bytes)).await, Ok(Ok(1..))) {
-        return Reading::Closed;
+    tokio::select! {
+        biased;
+        first = stream.read_buf(&mut bytes) => if !matches!(first, Ok(1..)) {
+            return Reading::Closed;
+        },
+        () = idle.over(terms.idle) => return Reading::Closed,
     }
     // Most heads are whole at once and need no clock.
     let mut began = None;
     loop {
         let took = |began: Option<Instant>| began.map_or(Duration::ZERO, |began| began.elapsed());
-        match head::examine(&bytes, bounds) {
+        match head::examine(&bytes, terms.bounds) {
             Ok(Progress::Whole { .. }) => return Reading::Whole(bytes),
             Ok(Progress::Partial) => {}
             Err(fault) => return Reading::Refused(Rejection::Head(fault), took(began)),
         }
         // The deadline is for the whole head, however its bytes drip.
-        let left = limit.saturating_sub(began.get_or_insert_with(Instant::now).elapsed());
+        let left = terms.limit.saturating_sub(began.get_or_insert_with(Instant::now).elapsed());
         match timeout(left, stream.read_buf(&mut bytes)).await {
             Ok(Ok(1..)) => {}
             Ok(Ok(0) | Err(_)) => return Reading::Closed,

@@ -5,6 +5,7 @@
 use super::exchange::Exchange;
 use super::live::Live;
 use crate::config::checked::Forwarded;
+use crate::identity::address::AddressText;
 use crate::identity::caller::{Carrier, X_API_KEY};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::IpAddr;
@@ -79,7 +80,9 @@ impl Origin {
 
     /// Sets the fields; a client's own were removed before.
     pub(super) fn write(self, fields: &mut HeaderMap) {
-        if let Some(client) = self.client.and_then(address) {
+        if let Some(client) = self.client
+            && let Ok(client) = HeaderValue::from_bytes(AddressText::of(client).as_bytes())
+        {
             fields.insert(X_FORWARDED_FOR, client);
         }
         fields.insert(X_FORWARDED_PROTO, self.proto);
@@ -87,16 +90,6 @@ impl Origin {
             fields.insert(X_FORWARDED_HOST, host);
         }
     }
-}
-
-fn address(ip: IpAddr) -> Option<HeaderValue> {
-    use std::io::Write as _;
-    let mut text = [0u8; 48];
-    let mut rest = &mut text[..];
-    write!(rest, "{ip}").ok()?;
-    let left = rest.len();
-    let used = text.len() - left;
-    HeaderValue::from_bytes(&text[..used]).ok()
 }
 
 /// Takes out what a client may not say, and its credential unless the route hands it on.

@@ -1,100 +1,114 @@
 //! One line of JSON, written member by member into one buffer: a line is made for every request.
+//!
+//! What is the same for many requests comes ready made; the moment at a line's front is the access log's
+//! to write, which makes the text of a second once.
 
-use std::fmt::Display;
-use std::io::Write as _;
 use std::time::Duration;
 
 /// Most lines fit.
-const USUAL: usize = 640;
+const USUAL: usize = 512;
 
-/// A line being written. Names are constants or the operator's own and need no escapes; texts get them.
+/// A member's name, as it stands behind another member.
+macro_rules! member {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+pub(super) use member;
+
+/// The members of a line behind its moment. Names come from [`member!`].
 pub(super) struct Line {
     out: Vec<u8>,
 }
 
 impl Line {
-    /// Begins with the moment (Unix time) and the request's id.
-    pub(super) fn begin(unix: Duration, id: &str) -> Self {
+    /// Begins with the request's id.
+    pub(super) fn begin(id: &str) -> Self {
         let mut line = Self { out: Vec::with_capacity(USUAL) };
-        line.out.push(b'{');
-        line.display("time", timestamp(unix));
-        line.text("request_id", id);
+        line.word(member!("request_id"), id.as_bytes());
         line
     }
 
-    fn name(&mut self, name: &str) {
-        if self.out.last() != Some(&b'{') {
-            self.out.push(b',');
-        }
+    /// Members that were made before.
+    pub(super) fn told(&mut self, members: &str) {
+        self.out.extend_from_slice(members.as_bytes());
+    }
+
+    /// A text that needs no escapes: a token, an address, a name that the operator gave.
+    pub(super) fn word(&mut self, member: &str, word: &[u8]) {
+        self.told(member);
         self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+        self.out.extend_from_slice(word);
+        self.out.push(b'"');
     }
 
     /// A text of any kind.
-    pub(super) fn text(&mut self, name: &str, text: &str) {
-        self.name(name);
+    pub(super) fn text(&mut self, member: &str, text: &str) {
+        if is_plain(text.as_bytes()) {
+            return self.word(member, text.as_bytes());
+        }
+        self.told(member);
         self.out.push(b'"');
-        if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
-            self.out.extend_from_slice(text.as_bytes());
-        } else {
-            for c in text.chars() {
-                match c {
-                    '"' | '\\' => self.out.extend_from_slice(&[b'\\', u8::try_from(c).unwrap_or(b'?')]),
-                    c if c < ' ' => self.put(format_args!("\\u{:04x}", u32::from(c))),
-                    c => self.out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-                }
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => self.out.extend_from_slice(&[b'\\', u8::try_from(c).unwrap_or(b'?')]),
+                c if c < ' ' => self.out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes()),
+                c => self.out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }
         self.out.push(b'"');
     }
 
-    /// A value that writes itself without quotes and backslashes.
-    pub(super) fn display(&mut self, name: &str, value: impl Display) {
-        self.name(name);
-        self.put(format_args!("\"{value}\""));
-    }
-
     /// A whole number.
-    pub(super) fn number(&mut self, name: &str, number: impl itoa::Integer) {
-        self.name(name);
+    pub(super) fn number(&mut self, member: &str, number: impl itoa::Integer) {
+        self.told(member);
         self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     }
 
     /// Milliseconds, with microseconds behind the point.
-    pub(super) fn millis(&mut self, name: &str, time: Duration) {
-        self.name(name);
-        let micros = time.as_micros();
-        self.out.extend_from_slice(itoa::Buffer::new().format(micros / 1000).as_bytes());
-        let rest = u16::try_from(micros % 1000).unwrap_or(0);
-        let digit = |divisor: u16| b'0' + u8::try_from(rest / divisor % 10).unwrap_or(0);
-        self.out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
+    pub(super) fn millis(&mut self, member: &str, time: Duration) {
+        self.number(member, time.as_secs() * 1000 + u64::from(time.subsec_millis()));
+        self.out.push(b'.');
+        self.out.extend_from_slice(&thousandths(time.subsec_micros() % 1000));
     }
 
-    /// An object within.
-    pub(super) fn group(&mut self, name: &str, write: impl FnOnce(&mut Self)) {
-        self.name(name);
-        self.out.push(b'{');
-        write(self);
+    /// An object of numbers.
+    pub(super) fn numbers<'n, N: itoa::Integer>(
+        &mut self,
+        member: &str,
+        numbers: impl IntoIterator<Item = (&'n str, N)>,
+    ) {
+        self.told(member);
+        let mut before = b'{';
+        for (name, number) in numbers {
+            self.out.extend_from_slice(&[before, b'"']);
+            self.told(name);
+            self.out.extend_from_slice(b"\":");
+            self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            before = b',';
+        }
+        if before == b'{' {
+            self.out.push(b'{');
+        }
         self.out.push(b'}');
     }
 
-    /// The line with its end.
-    pub(super) fn end(mut self) -> Vec<u8> {
-        self.out.extend_from_slice(b"}\n");
-        self.out
-    }
-
-    fn put(&mut self, arguments: std::fmt::Arguments<'_>) {
-        // Writing to memory does not fail.
-        let _ = self.out.write_fmt(arguments);
+    /// The members.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.out
     }
 }
 
-/// To the millisecond: what a person can use.
-fn timestamp(unix: Duration) -> jiff::Timestamp {
-    let millis = i64::try_from(unix.as_millis()).ok();
-    millis.and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()).unwrap_or_default()
+/// Three digits of a number below a thousand.
+pub(super) fn thousandths(number: u32) -> [u8; 3] {
+    let digit = |divisor: u32| b'0' + u8::try_from(number / divisor % 10).unwrap_or(0);
+    [digit(100), digit(10), digit(1)]
+}
+
+/// Whether a text needs no escapes.
+#[allow(clippy::needless_bitwise_bool, reason = "without branches the compiler makes the loop wide")]
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().fold(true, |plain, &b| plain & (b >= 0x20) & (b != b'"') & (b != b'\\'))
 }
 
 #[cfg(test)]
@@ -102,25 +116,39 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn object(line: &Line) -> String {
+        format!("{{{}}}", std::str::from_utf8(&line.as_bytes()[1..]).unwrap())
+    }
+
     #[test]
-    fn a_line_is_one_object() {
-        let mut line = Line::begin(Duration::from_millis(1_700_000_000_123), "id");
-        line.number("status", 200_u16);
-        line.millis("ms", Duration::from_micros(12_034));
-        line.group("limits", |line| line.number("per-ip", 5_u32));
-        line.text("path", "/a");
-        let text = String::from_utf8(line.end()).unwrap();
-        let want = "{\"time\":\"2023-11-14T22:13:20.123Z\",\"request_id\":\"id\",\"status\":200,\"ms\":12.034,\"limits\":{\"per-ip\":5},\"path\":\"/a\"}\n";
-        assert_eq!(text, want);
+    fn members_follow_one_another() {
+        let mut line = Line::begin("id");
+        line.number(member!("status"), 200_u16);
+        line.millis(member!("ms"), Duration::from_micros(12_034));
+        line.numbers(member!("limits"), [("per-ip", 5_u32), ("per-key", 0)]);
+        line.numbers(member!("none"), [("", 0_u32); 0]);
+        line.told(",\"route\":\"a\"");
+        line.text(member!("path"), "/a");
+        let want = "{\"request_id\":\"id\",\"status\":200,\"ms\":12.034,\"limits\":{\"per-ip\":5,\"per-key\":0},\
+                    \"none\":{},\"route\":\"a\",\"path\":\"/a\"}";
+        assert_eq!(object(&line), want);
     }
 
     proptest! {
         #[test]
         fn any_text_comes_back(text in any::<String>()) {
-            let mut line = Line::begin(Duration::ZERO, "id");
-            line.text("path", &text);
-            let read: serde_json::Value = serde_json::from_slice(&line.end()).unwrap();
+            let mut line = Line::begin("id");
+            line.text(member!("path"), &text);
+            let read: serde_json::Value = serde_json::from_str(&object(&line)).unwrap();
             prop_assert_eq!(read["path"].as_str(), Some(text.as_str()));
+        }
+
+        #[test]
+        fn times_are_written_to_the_microsecond(micros in 0..u64::MAX / 2) {
+            let mut line = Line::begin("id");
+            line.millis(member!("ms"), Duration::from_micros(micros));
+            let want = format!("\"ms\":{}.{:03}", micros / 1000, micros % 1000);
+            prop_assert!(object(&line).contains(&want));
         }
     }
 }

@@ -3,10 +3,12 @@
 //! Nothing that a client sends becomes a metric's label, and neither queries nor credentials are told.
 
 use super::exchange::{Exchange, RequestId};
-use super::line::Line;
+use super::line::{Line, member};
 use super::live::{Live, Site, unix_now};
 use crate::admission::Rejection;
+use crate::identity::address::AddressText;
 use crate::ids::Name;
+use crate::limits::Standing;
 use crate::metrics::RouteSeries;
 use crate::signatures::Failure;
 use http::header;
@@ -34,7 +36,8 @@ pub(super) fn finished(site: &Site, exchange: &Exchange, session: &Session, erro
         signatures(site, scheme(live, exchange), verified);
     }
     if site.access_log.is_on() {
-        site.access_log.line(&line(live, exchange, session, status, took, error));
+        let line = line(live, exchange, session, status, took, error);
+        site.access_log.line(exchange.arrived, &line);
     }
 }
 
@@ -101,14 +104,14 @@ pub(super) fn refused_head(
     series.took(took.as_secs_f64());
     site.metrics.refusals.with_label_values(&[answer.code]).inc();
     if site.access_log.is_on() {
-        let mut line = Line::begin(unix_now(), id.as_str());
+        let mut line = Line::begin(id.as_str());
         if let Some(peer) = peer {
-            line.display("client", peer);
+            line.word(member!("client"), AddressText::of(peer).as_bytes());
         }
-        line.number("status", answer.status);
-        line.text("refused", answer.code);
-        line.millis("duration_ms", took);
-        site.access_log.line(&line.end());
+        line.number(member!("status"), answer.status);
+        line.word(member!("refused"), answer.code.as_bytes());
+        line.millis(member!("duration_ms"), took);
+        site.access_log.line(unix_now(), &line);
     }
 }
 
@@ -119,58 +122,58 @@ fn line(
     status: u16,
     took: Duration,
     error: Option<&pingora::Error>,
-) -> Vec<u8> {
+) -> Line {
     let head = session.req_header();
     let trail = &exchange.trail;
-    let mut line = Line::begin(exchange.arrived, exchange.request_id.as_str());
+    let mut line = Line::begin(exchange.request_id.as_str());
     if let Some(client) = trail.client {
-        line.display("client", client);
+        line.word(member!("client"), AddressText::of(client).as_bytes());
     }
-    line.text("method", head.method.as_str());
+    line.word(member!("method"), head.method.as_str().as_bytes());
     if let Some(host) = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
-        line.text("host", host);
+        line.text(member!("host"), host);
     }
-    line.text("path", head.uri.path());
+    line.text(member!("path"), head.uri.path());
     if let Some(index) = trail.route {
-        line.text("route", live.policy.routes[index].name.as_str());
+        line.told(&live.policy.routes[index].told);
     }
-    if let Some(tenant) = &trail.tenant {
-        line.text("tenant", tenant.id.as_str());
+    match (&trail.credential, &trail.tenant) {
+        (Some(credential), _) => line.told(&credential.told),
+        (None, Some(tenant)) => line.told(&tenant.told),
+        (None, None) => {}
     }
-    if let Some(credential) = &trail.credential {
-        line.text("credential", credential.id.as_str());
-    }
-    line.number("status", status);
+    line.number(member!("status"), status);
     refusal(&mut line, live, exchange);
     limits(&mut line, live, exchange);
     if let Some(verified) = &exchange.verified {
-        line.group("signatures", |line| {
-            line.number("verified", verified.verified);
-            line.number("unsigned", verified.unsigned);
-            line.number("dropped", verified.dropped.total());
-        });
+        let results = [
+            ("verified", verified.verified),
+            ("unsigned", verified.unsigned),
+            ("dropped", verified.dropped.total()),
+        ];
+        line.numbers(member!("signatures"), results);
     }
     if exchange.duplicate {
-        line.text("replay", "duplicate");
+        line.word(member!("replay"), b"duplicate");
     }
-    line.number("bytes_in", session.body_bytes_read());
-    line.number("bytes_out", session.body_bytes_sent());
-    line.millis("duration_ms", took);
+    line.number(member!("bytes_in"), session.body_bytes_read());
+    line.number(member!("bytes_out"), session.body_bytes_sent());
+    line.millis(member!("duration_ms"), took);
     passage(&mut line, exchange);
     if let Some(error) = error {
-        line.text("error", error.etype().as_str());
+        line.text(member!("error"), error.etype().as_str());
     }
-    line.end()
+    line
 }
 
 fn refusal(line: &mut Line, live: &Live, exchange: &Exchange) {
     let Some(rejection) = &exchange.rejection else { return };
-    line.text("refused", rejection.answer().code);
+    line.word(member!("refused"), rejection.answer().code.as_bytes());
     if let Some(detail) = rejection.detail().or_else(|| exchange.failure.map(failed)) {
-        line.text("detail", &detail);
+        line.text(member!("detail"), &detail);
     }
     if let Some(limit) = violated(live, exchange).next() {
-        line.text("limit", limit);
+        line.word(member!("limit"), limit.as_bytes());
     }
 }
 
@@ -178,36 +181,32 @@ fn refusal(line: &mut Line, live: &Live, exchange: &Exchange) {
 fn limits(line: &mut Line, live: &Live, exchange: &Exchange) {
     let Some((rules, decision)) = exchange.trail.limits(&live.policy) else { return };
     let standings = decision.standings().as_slice();
-    if standings.is_empty() {
-        return;
+    if !standings.is_empty() {
+        let remaining = |s: &Standing| (rules.rules()[s.rule].name().as_str(), s.remaining);
+        line.numbers(member!("limits"), standings.iter().map(remaining));
     }
-    line.group("limits", |line| {
-        for standing in standings {
-            line.number(rules.rules()[standing.rule].name().as_str(), standing.remaining);
-        }
-    });
 }
 
 /// Who answered, or how a relayed socket went.
 fn passage(line: &mut Line, exchange: &Exchange) {
     if let Some(pool) = &exchange.pool {
-        line.text("upstream", &pool.name);
+        line.told(&pool.told);
     }
     if let Some(took) = exchange.upstream_took {
-        line.millis("upstream_ms", took);
+        line.millis(member!("upstream_ms"), took);
     }
     if exchange.tries > 1 {
-        line.number("tries", exchange.tries);
+        line.number(member!("tries"), exchange.tries);
     }
     if let Some(end) = exchange.socket {
-        line.group("websocket", |line| {
-            line.number("messages_in", end.messages_in);
-            line.number("messages_out", end.messages_out);
-            line.number("bytes_in", end.bytes_in);
-            line.number("bytes_out", end.bytes_out);
-            if let Some(code) = end.code {
-                line.number("close_code", code);
-            }
-        });
+        let counts = [
+            ("messages_in", Some(end.messages_in)),
+            ("messages_out", Some(end.messages_out)),
+            ("bytes_in", Some(end.bytes_in)),
+            ("bytes_out", Some(end.bytes_out)),
+            ("close_code", end.code.map(u64::from)),
+        ];
+        let counts = counts.into_iter().filter_map(|(name, count)| Some((name, count?)));
+        line.numbers(member!("websocket"), counts);
     }
 }

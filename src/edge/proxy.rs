@@ -13,7 +13,7 @@ use crate::admission::{Admitted, Head, Now, Rejection};
 use crate::config::checked::Target;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, header, request, response};
+use http::{header, request, response};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -177,8 +177,8 @@ impl ProxyHttp for Proxy {
         let origin = tell.then(|| Origin::of(live, peer_of(session), client, &session.req_header().headers));
         // As plain parts, since Pingora's own keep a second map for the case of names. What goes on has
         // them in lower case, which every server reads alike (RFC 9110 section 5.1).
-        let empty = RequestHeader::build_no_case(Method::GET, b"/", Some(0))?;
-        let mut parts = request::Parts::from(std::mem::replace(request, empty));
+        let empty = http::Request::new(()).into_parts().0;
+        let mut parts = request::Parts::from(std::mem::replace(request, RequestHeader::from(empty)));
         headers::cleanse(&mut parts.headers, admitted.carrier, route.forward_credential);
         headers::identify(&mut parts.headers, exchange, gateway.is_none());
         verify::tell(&mut parts.headers, exchange, route.verify.as_ref());
@@ -248,8 +248,8 @@ impl ProxyHttp for Proxy {
             exchange.upstream_took = Some(took);
         }
         // As plain parts, for the reason given above.
-        let empty = ResponseHeader::build_no_case(answer.status, Some(0))?;
-        let mut parts = response::Parts::from(std::mem::replace(answer, empty));
+        let empty = http::Response::new(()).into_parts().0;
+        let mut parts = response::Parts::from(std::mem::replace(answer, ResponseHeader::from(empty)));
         headers::conceal(&mut parts.headers);
         headers::name_answer(&mut parts.headers, exchange);
         // A redirect is followed at once: what remains would be stale (draft-ietf-httpapi-ratelimit-headers).

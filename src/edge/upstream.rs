@@ -2,6 +2,7 @@
 //!
 //! Names are looked up again in the background, so a service may move; a request never waits for DNS.
 
+use crate::admission::policy::member;
 use crate::config::checked::{self, UpstreamTarget};
 use crate::metrics::Metrics;
 use crate::secret::Secret;
@@ -23,6 +24,8 @@ const LOOKUP: Duration = Duration::from_secs(3);
 pub(super) struct Pool {
     /// Its name in answers, logs and metrics.
     pub name: String,
+    /// Its name as log lines tell it, ready made.
+    pub(super) told: Box<str>,
     /// `host:port` texts; empty for services inside this process.
     servers: Vec<String>,
     names: bool,
@@ -105,6 +108,7 @@ impl Pool {
         Self {
             names: servers.iter().any(|server| server.parse::<SocketAddr>().is_err()),
             name: name.to_owned(),
+            told: member("upstream", name),
             servers,
             tls,
             timeouts,

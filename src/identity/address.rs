@@ -2,6 +2,7 @@
 
 use http::HeaderValue;
 use ipnet::IpNet;
+use std::io::Write as _;
 use std::net::IpAddr;
 
 /// Longest chain of proxies that is followed.
@@ -14,9 +15,6 @@ where
     I: DoubleEndedIterator<Item = &'a HeaderValue>,
 {
     let mut known = peer.to_canonical();
-    if trusted.is_empty() {
-        return known;
-    }
     let hops = forwarded.rev().flat_map(|value| value.as_bytes().rsplit(|&b| b == b','));
     for hop in hops.take(MAX_HOPS) {
         if !trusted.iter().any(|net| net.contains(&known)) {
@@ -28,6 +26,54 @@ where
         }
     }
     known
+}
+
+/// An address written out, without a heap: every request's goes to the upstream and into the log.
+pub struct AddressText {
+    bytes: [u8; Self::LONGEST],
+    len: usize,
+}
+
+impl AddressText {
+    /// An IPv6 address with an IPv4 one inside.
+    const LONGEST: usize = 45;
+
+    /// Writes an address.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Self {
+        let mut text = Self { bytes: [0; Self::LONGEST], len: 0 };
+        match ip {
+            IpAddr::V4(ip) => text.octets(ip.octets()),
+            IpAddr::V6(ip) => {
+                let mut rest = &mut text.bytes[..];
+                // The longest address fits, so this does not fail.
+                let _ = write!(rest, "{ip}");
+                text.len = Self::LONGEST - rest.len();
+            }
+        }
+        text
+    }
+
+    fn octets(&mut self, octets: [u8; 4]) {
+        let mut digits = itoa::Buffer::new();
+        for (place, octet) in octets.into_iter().enumerate() {
+            if place > 0 {
+                self.put(b".");
+            }
+            self.put(digits.format(octet).as_bytes());
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// ASCII.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
 
 /// An address as proxies write it: bare, with a port, or in brackets.
@@ -67,6 +113,16 @@ mod tests {
         assert_eq!(check("fd00::1", &["[2001:db8::1]:443"], trusted), "2001:db8::1");
         assert_eq!(check("::ffff:10.0.0.1", &["::ffff:1.2.3.4"], trusted), "1.2.3.4");
         assert_eq!(check("10.0.0.1", &["1.2.3.4:5678"], trusted), "1.2.3.4");
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_writes_them() {
+        for text in ["0.0.0.0", "10.2.33.255", "255.255.255.255", "::", "2001:db8::1", "::ffff:1.2.3.4"] {
+            let ip: IpAddr = text.parse().unwrap();
+            assert_eq!(AddressText::of(ip).as_bytes(), ip.to_string().as_bytes());
+        }
+        let longest = "1111:2222:3333:4444:5555:6666:7777:8888".parse().unwrap();
+        assert_eq!(AddressText::of(longest).as_bytes().len(), 39);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Credential {
     pub id_field: HeaderValue,
     /// `X-Node-Id`, ready made.
     pub node_field: Option<HeaderValue>,
+    /// Tenant and credential as log lines tell them, ready made.
+    pub told: Box<str>,
 }
 
 /// A tenant, with what every request needs of it ready made.
@@ -60,6 +62,8 @@ pub struct Tenant {
     pub number: u32,
     /// `X-Tenant-Id`, ready made.
     pub field: HeaderValue,
+    /// The tenant as log lines tell it, ready made.
+    pub told: Box<str>,
 }
 
 /// Which field a credential came in: that field does not go on to the upstream.
@@ -140,28 +144,26 @@ impl KeyRing {
 
 /// The hash of the presented key; `Some((None, _))` for one that is malformed.
 fn presented(fields: &HeaderMap) -> Option<(Option<[u8; 32]>, Carrier)> {
-    if fields.contains_key(X_API_KEY) {
-        return Some((only(fields, &X_API_KEY).and_then(hash), Carrier::ApiKey));
+    if let Some(key) = only(fields, &X_API_KEY) {
+        return Some((hash(key), Carrier::ApiKey));
     }
-    if !fields.contains_key(header::AUTHORIZATION) {
-        return None;
-    }
-    let key = only(fields, &header::AUTHORIZATION).and_then(|value| {
-        let space = memchr::memchr(b' ', value)?;
-        let (scheme, rest) = (&value[..space], value[space + 1..].trim_ascii());
-        if scheme.eq_ignore_ascii_case(b"bearer") {
-            return hash(rest);
-        }
-        scheme.eq_ignore_ascii_case(b"basic").then(|| basic(rest)).flatten()
-    });
-    Some((key, Carrier::Authorization))
+    Some((authorization(only(fields, &header::AUTHORIZATION)?), Carrier::Authorization))
 }
 
-/// The value of a field that stands exactly once.
+fn authorization(value: &[u8]) -> Option<[u8; 32]> {
+    let space = memchr::memchr(b' ', value)?;
+    let (scheme, rest) = (&value[..space], value[space + 1..].trim_ascii());
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        return hash(rest);
+    }
+    scheme.eq_ignore_ascii_case(b"basic").then(|| basic(rest)).flatten()
+}
+
+/// The value of a field, if it is there; an empty one, which is no key, when it stands more than once.
 fn only<'a>(fields: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a [u8]> {
     let mut values = fields.get_all(name).iter();
     let first = values.next()?;
-    values.next().is_none().then_some(first.as_bytes())
+    Some(if values.next().is_none() { first.as_bytes() } else { &[] })
 }
 
 fn hash(key: &[u8]) -> Option<[u8; 32]> {
@@ -188,6 +190,7 @@ mod tests {
             id: TenantId::parse("acme").unwrap(),
             number: 0,
             field: HeaderValue::from_static("acme"),
+            told: Box::default(),
         });
         let credential = |id: &str, expires| {
             Arc::new(Credential {
@@ -199,6 +202,7 @@ mod tests {
                 number: 0,
                 id_field: HeaderValue::from_static("x"),
                 node_field: None,
+                told: Box::default(),
             })
         };
         KeyRing::new([

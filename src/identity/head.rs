@@ -81,69 +81,134 @@ pub enum HeadFault {
     EarlyUpgradeBytes,
 }
 
-/// Looks at the bytes that have come so far.
+/// Looks at the bytes that have come so far, once each.
 ///
 /// # Errors
 /// [`HeadFault`]: the connection must be answered with it and closed.
 pub fn examine(bytes: &[u8], bounds: Bounds) -> Result<Progress, HeadFault> {
-    let seen = &bytes[..bytes.len().min(bounds.max_bytes)];
-    let Some(end) = find_end(seen) else {
-        return if bytes.len() >= bounds.max_bytes {
-            Err(HeadFault::TooLarge)
-        } else {
-            Ok(Progress::Partial)
-        };
-    };
-    let head = &bytes[..end];
-    let mut lines = Lines { rest: head };
-    let version = request_line(lines.next().ok_or(HeadFault::RequestLine)??)?;
-    let mut framing = Framing::default();
-    let mut count = 0;
-    for line in lines {
-        let line = line?;
-        if line.is_empty() {
-            break;
+    let mut walk = Walk { bytes: &bytes[..bytes.len().min(bounds.max_bytes)], at: 0 };
+    match walk.head(bounds.max_fields) {
+        Ok((version, framing)) => {
+            framing.settle(version, bytes.len() > walk.at)?;
+            Ok(Progress::Whole { len: walk.at })
         }
-        count += 1;
-        if count > bounds.max_fields {
-            return Err(HeadFault::TooManyFields);
-        }
-        framing.field(line)?;
+        Err(Stop::More) if bytes.len() >= bounds.max_bytes => Err(HeadFault::TooLarge),
+        Err(Stop::More) => Ok(Progress::Partial),
+        Err(Stop::Fault(fault)) => Err(fault),
     }
-    framing.settle(version, bytes.len() > end)?;
-    Ok(Progress::Whole { len: end })
 }
 
-/// Offset behind the first empty line. A bare LF LF also ends the search: the line check then refuses it.
-fn find_end(bytes: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    while let Some(at) = memchr::memchr(b'\n', &bytes[from..]) {
-        let next = from + at + 1;
-        match &bytes[next..] {
-            [b'\r', b'\n', ..] => return Some(next + 2),
-            [b'\n', ..] => return Some(next + 1),
-            _ => from = next,
+/// Why a walk ends before the empty line.
+enum Stop {
+    /// The bytes are at their end.
+    More,
+    Fault(HeadFault),
+}
+
+impl From<HeadFault> for Stop {
+    fn from(fault: HeadFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// A walk over the bytes, each looked at once.
+struct Walk<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn head(&mut self, max_fields: usize) -> Result<(Version, Framing), Stop> {
+        let version = self.request_line()?;
+        let mut framing = Framing::default();
+        let mut count = 0;
+        while self.peek()? != b'\r' {
+            count += 1;
+            if count > max_fields {
+                return Err(HeadFault::TooManyFields.into());
+            }
+            self.field(&mut framing)?;
+        }
+        self.line_end(HeadFault::LineEnding)?;
+        Ok((version, framing))
+    }
+
+    fn request_line(&mut self) -> Result<Version, Stop> {
+        let method = self.run(TOKEN)?;
+        if method.is_empty() || self.peek()? != b' ' {
+            return Err(HeadFault::RequestLine.into());
+        }
+        if method == b"CONNECT" || method == b"TRACE" {
+            return Err(HeadFault::Method.into());
+        }
+        self.at += 1;
+        self.target()?;
+        match self.run(PATH)? {
+            b"HTTP/1.1" => self.line_end(HeadFault::RequestLine).map(|()| Version::Http11),
+            b"HTTP/1.0" => self.line_end(HeadFault::RequestLine).map(|()| Version::Http10),
+            _ => Err(HeadFault::Version.into()),
         }
     }
-    None
-}
 
-struct Lines<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = Result<&'a [u8], HeadFault>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let end = memchr::memchr(b'\n', self.rest)?;
-        let line = &self.rest[..end];
-        self.rest = &self.rest[end + 1..];
-        let Some(line) = line.strip_suffix(b"\r") else { return Some(Err(HeadFault::LineEnding)) };
-        if memchr::memchr2(b'\r', 0, line).is_some() {
-            return Some(Err(HeadFault::LineEnding));
+    /// The target and the space behind it: bytes that browsers and tools send in a path and a query, and
+    /// that the server's parser takes (RFC 3986 has fewer).
+    fn target(&mut self) -> Result<(), Stop> {
+        let from = self.at;
+        match self.peek()? {
+            b'/' => {}
+            b' ' => return Err(HeadFault::RequestLine.into()),
+            _ => return Err(HeadFault::Target.into()),
         }
-        Some(Ok(line))
+        self.run(PATH)?;
+        if self.peek()? == b'?' {
+            self.run(QUERY)?;
+        }
+        if self.at - from > MAX_TARGET {
+            return Err(HeadFault::Target.into());
+        }
+        match self.peek()? {
+            b' ' => self.at += 1,
+            b'\r' => return Err(HeadFault::RequestLine.into()),
+            _ => return Err(HeadFault::Target.into()),
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, framing: &mut Framing) -> Result<(), Stop> {
+        let name = self.run(TOKEN)?;
+        match self.peek()? {
+            b':' if !name.is_empty() => self.at += 1,
+            b' ' | b'\t' if name.is_empty() => return Err(HeadFault::Folded.into()),
+            _ => return Err(HeadFault::FieldName.into()),
+        }
+        let value = self.run(VALUE)?;
+        self.line_end(HeadFault::FieldValue)?;
+        Ok(framing.field(name, value)?)
+    }
+
+    /// Passes over bytes of a class, up to the first that is of another.
+    fn run(&mut self, class: u8) -> Result<&'a [u8], Stop> {
+        let rest = &self.bytes[self.at..];
+        let len = rest.iter().position(|&b| CLASSES[usize::from(b)] & class == 0).ok_or(Stop::More)?;
+        self.at += len;
+        Ok(&rest[..len])
+    }
+
+    fn peek(&self) -> Result<u8, Stop> {
+        self.bytes.get(self.at).copied().ok_or(Stop::More)
+    }
+
+    /// Passes over CR LF, which must come here; another byte than those and NUL is the fault given.
+    fn line_end(&mut self, fault: HeadFault) -> Result<(), Stop> {
+        match &self.bytes[self.at..] {
+            [b'\r', b'\n', ..] => {
+                self.at += 2;
+                Ok(())
+            }
+            [] | [b'\r'] => Err(Stop::More),
+            [b'\r' | b'\n' | 0, ..] => Err(HeadFault::LineEnding.into()),
+            [_, ..] => Err(fault.into()),
+        }
     }
 }
 
@@ -151,38 +216,6 @@ impl<'a> Iterator for Lines<'a> {
 enum Version {
     Http10,
     Http11,
-}
-
-fn request_line(line: &[u8]) -> Result<Version, HeadFault> {
-    let mut words = line.split(|&b| b == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
-        return Err(HeadFault::RequestLine);
-    };
-    if method.is_empty() || !method.iter().all(|&b| is_token(b)) {
-        return Err(HeadFault::RequestLine);
-    }
-    if method == b"CONNECT" || method == b"TRACE" {
-        return Err(HeadFault::Method);
-    }
-    if target.first() != Some(&b'/') || target.len() > MAX_TARGET || !is_target(target) {
-        return Err(HeadFault::Target);
-    }
-    match version {
-        b"HTTP/1.1" => Ok(Version::Http11),
-        b"HTTP/1.0" => Ok(Version::Http10),
-        _ => Err(HeadFault::Version),
-    }
-}
-
-/// Whether the bytes are ones that browsers and tools send in a path and a query, and that the server's
-/// parser takes (RFC 3986 has fewer).
-fn is_target(target: &[u8]) -> bool {
-    let question = memchr::memchr(b'?', target).unwrap_or(target.len());
-    let (path, query) = target.split_at(question);
-    let visible = |b: u8| (0x21..0x7f).contains(&b) && !matches!(b, b'#' | b'<' | b'>');
-    path.iter().all(|&b| visible(b) && b != b'`') && query.iter().all(|&b| visible(b) && b != b'"')
 }
 
 /// What the fields say about where the body ends and where the request goes.
@@ -196,18 +229,7 @@ struct Framing {
 }
 
 impl Framing {
-    fn field(&mut self, line: &[u8]) -> Result<(), HeadFault> {
-        if matches!(line[0], b' ' | b'\t') {
-            return Err(HeadFault::Folded);
-        }
-        let colon = memchr::memchr(b':', line).ok_or(HeadFault::FieldName)?;
-        let (name, value) = (&line[..colon], &line[colon + 1..]);
-        if name.is_empty() || !name.iter().all(|&b| is_token(b)) {
-            return Err(HeadFault::FieldName);
-        }
-        if has_control(value) {
-            return Err(HeadFault::FieldValue);
-        }
+    fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadFault> {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.host(value.trim_ascii()),
             6 if name.eq_ignore_ascii_case(b"expect") => expectation(value.trim_ascii()),
@@ -265,48 +287,45 @@ impl Framing {
     }
 }
 
-/// Whether there is a control character other than the tab.
-#[allow(clippy::needless_bitwise_bool, reason = "without branches the compiler makes the loop wide")]
-fn has_control(value: &[u8]) -> bool {
-    value.iter().fold(false, |found, &b| found | ((b < 0x20) & (b != b'\t')) | (b == 0x7f))
-}
-
 fn expectation(value: &[u8]) -> Result<(), HeadFault> {
     if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(HeadFault::Expectation) }
 }
 
-/// RFC 9110 section 5.6.2, as a table: this runs for every byte of every field name.
+/// Bytes of a token (RFC 9110 section 5.6.2).
+const TOKEN: u8 = 1;
+/// Bytes of a field's value: no control character but the tab.
+const VALUE: u8 = 2;
+/// Bytes of a path that are taken.
+const PATH: u8 = 4;
+/// Bytes of a query that are taken, its question mark among them.
+const QUERY: u8 = 8;
+
+/// The classes of every byte, as a table: this is asked for each byte of each head.
 #[allow(clippy::cast_possible_truncation, reason = "the table has 256 places")]
-fn is_token(byte: u8) -> bool {
-    const TOKEN: [bool; 256] = {
-        let mut table = [false; 256];
-        let mut b = 0;
-        while b < 256 {
-            let c = b as u8;
-            table[b] = c.is_ascii_alphanumeric()
-                || matches!(
-                    c,
-                    b'!' | b'#'
-                        | b'$'
-                        | b'%'
-                        | b'&'
-                        | b'\''
-                        | b'*'
-                        | b'+'
-                        | b'-'
-                        | b'.'
-                        | b'^'
-                        | b'_'
-                        | b'`'
-                        | b'|'
-                        | b'~'
-                );
-            b += 1;
+const CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut place = 0;
+    while place < 256 {
+        let b = place as u8;
+        let visible = b > 0x20 && b < 0x7f && !matches!(b, b'#' | b'<' | b'>');
+        let mark = matches!(b, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^')
+            || matches!(b, b'_' | b'`' | b'|' | b'~');
+        if b.is_ascii_alphanumeric() || mark {
+            table[place] |= TOKEN;
         }
-        table
-    };
-    TOKEN[byte as usize]
-}
+        if (b >= 0x20 && b != 0x7f) || b == b'\t' {
+            table[place] |= VALUE;
+        }
+        if visible && b != b'`' && b != b'?' {
+            table[place] |= PATH;
+        }
+        if visible && b != b'"' {
+            table[place] |= QUERY;
+        }
+        place += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
