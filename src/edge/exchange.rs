@@ -17,6 +17,8 @@ pub(super) struct Exchange {
     pub(super) request_id: RequestId,
     pub(super) live: Arc<Option<Live>>,
     pub(super) trail: Trail,
+    /// The Host field as it came.
+    pub(super) host: Option<HeaderValue>,
     pub(super) admitted: Option<Admitted>,
     pub(super) rejection: Option<Rejection>,
     /// The held body, to be sent on.
@@ -59,6 +61,7 @@ impl Exchange {
             request_id: RequestId::fresh(),
             live,
             trail: Trail::default(),
+            host: None,
             admitted: None,
             rejection: None,
             body: None,

@@ -39,15 +39,16 @@ const IDENTITY: &[&str] = &[
 /// Whether a field (in lower case) is the edge's to set: then a client's own does not go on. Some servers
 /// take `_` for `-`, so the names in that writing do not go on either.
 pub(super) fn is_identity(name: &str) -> bool {
-    if memchr::memchr(b'_', name.as_bytes()).is_some() {
-        return is_identity(&name.replace('_', "-"));
-    }
     match name.as_bytes().first() {
+        Some(b'x' | b'f' | b't' | b'c') if memchr::memchr(b'_', name.as_bytes()).is_some() => {
+            is_identity(&name.replace('_', "-"))
+        }
         Some(b'x') => {
             let prefixes = ["x-forwarded-", "x-verified-", "x-openclaw-"];
             prefixes.iter().any(|prefix| name.starts_with(prefix)) || IDENTITY.contains(&name)
         }
         Some(b'f' | b't' | b'c') => IDENTITY.contains(&name) || name.starts_with("tailscale-"),
+        // No name of ours begins like this.
         _ => false,
     }
 }
@@ -61,14 +62,14 @@ pub(super) struct Origin {
 
 impl Origin {
     /// A trusted proxy's word counts for scheme and host; else the socket's own.
-    pub(super) fn of(live: &Live, peer: Option<IpAddr>, client: Option<IpAddr>, fields: &HeaderMap) -> Self {
+    pub(super) fn of(live: &Live, peer: Option<IpAddr>, exchange: &Exchange, fields: &HeaderMap) -> Self {
         let trusted = peer.is_some_and(|peer| live.policy.trusts(peer));
         let told = |name: &str| trusted.then(|| fields.get(name).cloned()).flatten();
         let proto = told("x-forwarded-proto").filter(|proto| proto == "https" || proto == "http");
         Self {
-            client,
+            client: exchange.trail.client,
             proto: proto.unwrap_or(HeaderValue::from_static("http")),
-            host: told("x-forwarded-host").or_else(|| fields.get(header::HOST).cloned()),
+            host: told("x-forwarded-host").or_else(|| exchange.host.clone()),
         }
     }
 

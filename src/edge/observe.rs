@@ -11,7 +11,6 @@ use crate::ids::Name;
 use crate::limits::Standing;
 use crate::metrics::RouteSeries;
 use crate::signatures::Failure;
-use http::header;
 use pingora::proxy::Session;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -130,7 +129,7 @@ fn line(
         line.word(member!("client"), AddressText::of(client).as_bytes());
     }
     line.word(member!("method"), head.method.as_str().as_bytes());
-    if let Some(host) = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
+    if let Some(host) = exchange.host.as_ref().and_then(|host| host.to_str().ok()) {
         line.text(member!("host"), host);
     }
     line.text(member!("path"), head.uri.path());

@@ -57,7 +57,8 @@ impl Proxy {
         {
             exchange.request_id = id;
         }
-        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        exchange.host = head.headers.get(header::HOST).cloned();
+        let host = exchange.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
         let view = Head { peer, method: &head.method, host, path: head.uri.path(), fields: &head.headers };
         let now = Now { tick: self.site.tick(exchange.started), unix: exchange.arrived.as_secs() };
         live.policy.admit(view, now, &mut exchange.trail)
@@ -174,7 +175,8 @@ impl ProxyHttp for Proxy {
         let gateway = admitted.gateway.map(|index| &live.policy.gateways[index]);
         let client = exchange.trail.client;
         let tell = gateway.is_none_or(|gateway| headers::forwarded_to_gateway(gateway.forwarded, client));
-        let origin = tell.then(|| Origin::of(live, peer_of(session), client, &session.req_header().headers));
+        let origin =
+            tell.then(|| Origin::of(live, peer_of(session), exchange, &session.req_header().headers));
         // As plain parts, since Pingora's own keep a second map for the case of names. What goes on has
         // them in lower case, which every server reads alike (RFC 9110 section 5.1).
         let empty = http::Request::new(()).into_parts().0;

@@ -84,7 +84,7 @@ pub(super) async fn serve(
     let entry = &live.policy.gateways[index];
     let route = &live.policy.routes[admitted.route];
     let tell = headers::forwarded_to_gateway(entry.forwarded, exchange.trail.client)
-        .then(|| Origin::of(live, None, exchange.trail.client, &head.headers));
+        .then(|| Origin::of(live, None, exchange, &head.headers));
     let fields = headers::for_gateway(exchange, &head.headers, admitted.carrier, tell);
     let target = path(route, Some(entry), &head.uri).unwrap_or_else(|| head.uri.to_string());
     let began = Instant::now();

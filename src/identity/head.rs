@@ -181,7 +181,7 @@ impl<'a> Walk<'a> {
             b' ' | b'\t' if name.is_empty() => return Err(HeadFault::Folded.into()),
             _ => return Err(HeadFault::FieldName.into()),
         }
-        let value = self.run(VALUE)?;
+        let value = self.value()?;
         self.line_end(HeadFault::FieldValue)?;
         Ok(framing.field(name, value)?)
     }
@@ -192,6 +192,19 @@ impl<'a> Walk<'a> {
         let len = rest.iter().position(|&b| CLASSES[usize::from(b)] & class == 0).ok_or(Stop::More)?;
         self.at += len;
         Ok(&rest[..len])
+    }
+
+    /// The same for a field's value, which is most of a head: eight bytes at a time.
+    fn value(&mut self) -> Result<&'a [u8], Stop> {
+        let from = self.at;
+        while let Some(eight) = self.bytes[self.at..].first_chunk::<8>() {
+            if may_have_control(u64::from_le_bytes(*eight)) {
+                break;
+            }
+            self.at += 8;
+        }
+        self.run(VALUE)?;
+        Ok(&self.bytes[from..self.at])
     }
 
     fn peek(&self) -> Result<u8, Stop> {
@@ -289,6 +302,16 @@ impl Framing {
 
 fn expectation(value: &[u8]) -> Result<(), HeadFault> {
     if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(HeadFault::Expectation) }
+}
+
+/// Whether one of eight bytes is below 0x20 or is 0x7f. Says yes a little too often: to a byte from 0x80 on,
+/// and to one behind a control byte.
+fn may_have_control(eight: u64) -> bool {
+    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let below = eight.wrapping_sub(ONES * 0x20);
+    let above = eight.wrapping_add(ONES);
+    (below | above | eight) & HIGH != 0
 }
 
 /// Bytes of a token (RFC 9110 section 5.6.2).
@@ -439,6 +462,21 @@ mod tests {
         assert_eq!(examine(long.as_bytes(), bounds), Err(HeadFault::TooLarge));
         let many = b"GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nC: d\r\n\r\n";
         assert_eq!(examine(many, bounds), Err(HeadFault::TooManyFields));
+    }
+
+    #[test]
+    fn a_control_byte_is_found_wherever_it_stands() {
+        for byte in 0..=255_u8 {
+            for place in 0..24 {
+                let mut value = [b'v'; 24];
+                value[place] = byte;
+                let mut head = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".to_vec();
+                head.extend_from_slice(&value);
+                head.extend_from_slice(b"\r\n\r\n");
+                let fine = byte == b'\t' || (byte >= 0x20 && byte != 0x7f);
+                assert_eq!(examine(&head, BOUNDS).is_ok(), fine, "{byte:#04x} at {place}");
+            }
+        }
     }
 
     proptest! {
