@@ -1,6 +1,6 @@
 //! One request and its answer, as far as it has come: what Pingora's hooks hand from one to the next.
 
-use super::live::{Live, Passage, unix_now};
+use super::live::{Live, Passage, Site};
 use super::replay::Claim;
 use super::upstream::Pool;
 use crate::admission::{Admitted, Rejection, Trail};
@@ -54,12 +54,13 @@ pub(super) struct SocketEnd {
 }
 
 impl Exchange {
-    pub(super) fn new(live: Arc<Option<Live>>, passage: Passage) -> Self {
+    pub(super) fn new(site: &Arc<Site>) -> Self {
+        let started = Instant::now();
         Self {
-            started: Instant::now(),
-            arrived: unix_now(),
+            started,
+            arrived: site.unix(started),
             request_id: RequestId::fresh(),
-            live,
+            live: site.live.load_full(),
             trail: Trail::default(),
             host: None,
             admitted: None,
@@ -77,7 +78,7 @@ impl Exchange {
             dialled: None,
             upstream_took: None,
             socket: None,
-            _passage: passage,
+            _passage: site.enter(),
         }
     }
 }

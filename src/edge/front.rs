@@ -81,12 +81,7 @@ impl HttpServerApp for Front {
                     return None;
                 }
                 Reading::Whole(bytes) => {
-                    let mut session = HttpSession::new(stream);
-                    session.set_pipelined_prefix(bytes);
-                    session.set_read_timeout(Some(BODY_READ));
-                    session.set_write_timeout(Some(WRITE));
-                    session.set_total_drain_timeout(Some(LINGER));
-                    let reused = self.proxy.process_new_http(ServerSession::H1(session), shutdown).await?;
+                    let reused = self.proxy.process_new_http(ready(stream, bytes), shutdown).await?;
                     // Pingora's settings for a connection are the same for all here.
                     (stream, _) = reused.consume();
                 }
@@ -132,6 +127,16 @@ impl Idle {
             timer.as_mut().reset(end);
         }
     }
+}
+
+/// A session whose first bytes are a head that was read already.
+fn ready(stream: Stream, head: BytesMut) -> ServerSession {
+    let mut session = HttpSession::new(stream);
+    session.set_pipelined_prefix(head);
+    session.set_read_timeout(Some(BODY_READ));
+    session.set_write_timeout(Some(WRITE));
+    session.set_total_drain_timeout(Some(LINGER));
+    ServerSession::H1(session)
 }
 
 /// Reads until the head is whole. Idle connections end with the process when the edge goes down: they hold

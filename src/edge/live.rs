@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -102,6 +102,8 @@ pub struct Site {
     /// What is in force.
     pub live: ArcSwap<Option<Live>>,
     started: Instant,
+    /// Unix time at `started` by the clock as it was last looked at, in nanoseconds.
+    epoch: AtomicU64,
     in_flight: AtomicUsize,
     held: AtomicUsize,
     websockets: AtomicUsize,
@@ -124,6 +126,7 @@ impl Site {
             replay,
             live: ArcSwap::from_pointee(None),
             started: Instant::now(),
+            epoch: AtomicU64::new(nanos(unix_now())),
             in_flight: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             websockets: AtomicUsize::new(0),
@@ -136,6 +139,19 @@ impl Site {
     #[must_use]
     pub fn tick(&self, now: Instant) -> Tick {
         Tick::between(self.started, now)
+    }
+
+    /// Unix time at a moment, to what the clock has been set to within the last second: a request looks at
+    /// one clock only.
+    pub(super) fn unix(&self, now: Instant) -> Duration {
+        let epoch = Duration::from_nanos(self.epoch.load(Ordering::Relaxed));
+        epoch + now.saturating_duration_since(self.started)
+    }
+
+    /// Looks at the clock, which may have been set. To be called every second.
+    pub(super) fn look_at_clock(&self) {
+        let epoch = unix_now().saturating_sub(self.started.elapsed());
+        self.epoch.store(nanos(epoch), Ordering::Relaxed);
     }
 
     /// Whether clients can connect.
@@ -246,6 +262,11 @@ impl Drop for Passage {
             }
         }
     }
+}
+
+/// Up to the year 2554.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Unix time now.

@@ -103,15 +103,16 @@ fn pool<'a>(live: &'a Live, admitted: &Admitted) -> &'a Arc<Pool> {
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    type CTX = Exchange;
+    /// Boxed: Pingora's future of a request holds it three times over, and is copied whole for each request.
+    type CTX = Box<Exchange>;
 
-    fn new_ctx(&self) -> Exchange {
-        Exchange::new(self.site.live.load_full(), self.site.enter())
+    fn new_ctx(&self) -> Self::CTX {
+        Box::new(Exchange::new(&self.site))
     }
 
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> pingora::Result<bool> {
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> pingora::Result<bool> {
         let whole = exchange.live.clone();
         let live = whole.as_ref().as_ref().ok_or_else(unconfigured)?;
         let refused = match self.gates(live, session, exchange).await? {
@@ -139,7 +140,7 @@ impl ProxyHttp for Proxy {
     async fn upstream_peer(
         &self,
         _: &mut Session,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
         exchange.tries += 1;
         exchange.dialled = Some(Instant::now());
@@ -154,7 +155,7 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         _: &HttpPeer,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
         let addresses = exchange.pool.as_ref().map_or(0, |pool| pool.len());
@@ -166,7 +167,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> pingora::Result<()> {
         let whole = exchange.live.clone();
         let live = whole.as_ref().as_ref().ok_or_else(unconfigured)?;
@@ -208,7 +209,7 @@ impl ProxyHttp for Proxy {
         _: &mut Session,
         piece: &mut Option<Bytes>,
         end: bool,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> pingora::Result<()> {
         if let Some(body) = &exchange.body {
             // Pingora offers the tail that it kept; the whole goes on, on every try.
@@ -236,7 +237,7 @@ impl ProxyHttp for Proxy {
         &self,
         _: &mut Session,
         answer: &mut ResponseHeader,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> pingora::Result<()> {
         if answer.status.is_informational() {
             return Ok(());
@@ -257,7 +258,7 @@ impl ProxyHttp for Proxy {
         // A redirect is followed at once: what remains would be stale (draft-ietf-httpapi-ratelimit-headers).
         if let Some(live) = exchange.live.as_ref()
             && let Some((rules, decision)) = exchange.trail.limits(&live.policy)
-            && !answer.status.is_redirection()
+            && !parts.status.is_redirection()
         {
             let policy =
                 exchange.trail.route.and_then(|index| live.policy.routes[index].policy_text(decision));
@@ -271,7 +272,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         error: &Error,
-        exchange: &mut Exchange,
+        exchange: &mut Self::CTX,
     ) -> FailToProxy {
         let rejection = exchange.rejection.take().or_else(|| failure(error));
         let free = session
@@ -292,12 +293,12 @@ impl ProxyHttp for Proxy {
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Exchange) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Self::CTX) {
         observe::finished(&self.site, exchange, session, error);
     }
 
     /// The access log tells it, once.
-    fn suppress_error_log(&self, _: &Session, _: &Exchange, _: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, _: &Error) -> bool {
         true
     }
 }

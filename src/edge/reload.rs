@@ -102,6 +102,7 @@ impl Reloader {
                     self.reload(&mut in_force).await;
                 }
                 _ = look.tick() => {
+                    self.site.look_at_clock();
                     let now = stamps(&in_force.config.files);
                     if now != seen {
                         seen = now;

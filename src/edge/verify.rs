@@ -154,7 +154,7 @@ fn sender(
     body: &[u8],
 ) -> Result<Verified, Failure> {
     let head = session.req_header();
-    let told = || Origin::of(live, peer, exchange.trail.client, &head.headers).url();
+    let told = || Origin::of(live, peer, exchange, &head.headers).url();
     let origin = policy.public_url.clone().unwrap_or_else(told);
     let delivery = Delivery {
         method: head.method.as_str(),
