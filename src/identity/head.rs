@@ -143,11 +143,14 @@ impl<'a> Walk<'a> {
         }
         self.at += 1;
         self.target()?;
-        match self.run(PATH)? {
-            b"HTTP/1.1" => self.line_end(HeadFault::RequestLine).map(|()| Version::Http11),
-            b"HTTP/1.0" => self.line_end(HeadFault::RequestLine).map(|()| Version::Http10),
-            _ => Err(HeadFault::Version.into()),
-        }
+        let version = match self.run(PATH)? {
+            _ if self.peek()? == b' ' => return Err(HeadFault::RequestLine.into()),
+            b"HTTP/1.1" => Version::Http11,
+            b"HTTP/1.0" => Version::Http10,
+            _ => return Err(HeadFault::Version.into()),
+        };
+        self.line_end(HeadFault::RequestLine)?;
+        Ok(version)
     }
 
     /// The target and the space behind it: bytes that browsers and tools send in a path and a query, and
@@ -416,6 +419,7 @@ mod tests {
             ("GET /a#b HTTP/1.1", HeadFault::Target),
             ("GET /\u{e9} HTTP/1.1", HeadFault::Target),
             ("GET /\t HTTP/1.1", HeadFault::Target),
+            ("GET /x y HTTP/1.1", HeadFault::RequestLine),
             ("CONNECT /a HTTP/1.1", HeadFault::Method),
             ("GET / HTTP/2.0", HeadFault::Version),
             ("GET / http/1.1", HeadFault::Version),
