@@ -33,6 +33,8 @@ pub struct Metrics {
     pub refusals: IntCounterVec,
     /// Refusals by the rule that refused.
     pub limited: IntCounterVec,
+    /// Requests that rules which are only tried would have refused.
+    pub would_limit: IntCounterVec,
     /// Signature checks by result.
     pub signatures: IntCounterVec,
     /// Deliveries that were taken before, by what they were told.
@@ -63,6 +65,8 @@ pub struct Metrics {
     pub access_log_dropped: IntCounter,
     /// Client addresses counted exactly.
     pub limiter_addresses: IntGauge,
+    /// Requests refused because their quota could not be written down.
+    pub quota_failures: IntGauge,
     /// Store operations.
     pub store_operations: IntCounterVec,
     /// Time of store operations.
@@ -100,6 +104,11 @@ impl Metrics {
                 &["code"],
             ),
             limited: make.counters("limited_total", "Requests refused by a limit, by the limit.", &["limit"]),
+            would_limit: make.counters(
+                "would_limit_total",
+                "Requests that a limit which is only tried (shadow, proposed) would have refused, by the limit.",
+                &["limit"],
+            ),
             signatures: make.counters(
                 "signatures_total",
                 "Mesh messages and webhooks checked, by scheme and result.",
@@ -151,6 +160,10 @@ impl Metrics {
             ),
             limiter_addresses: make
                 .gauge("limiter_addresses", "Client addresses that the limiter counts exactly."),
+            quota_failures: make.gauge(
+                "quota_unwritten",
+                "Requests refused since the start because their quota could not be written down.",
+            ),
             store_operations: make.store_counters(),
             store_seconds: make.store_histograms(),
             registry: registry.clone(),

@@ -3,6 +3,7 @@
 //!
 //! No socket, no clock, no metric and no server framework is known here.
 
+pub mod explain;
 pub mod policy;
 pub mod rejection;
 pub mod route;
@@ -14,8 +15,8 @@ use crate::config::checked::{Access, Target};
 use crate::identity::address;
 use crate::identity::caller::{CallerFault, Carrier, Credential, Tenant};
 use crate::identity::path::{self, CleanPath};
-use crate::limits::{Decision, RuleSet, Subject, Tick};
-use http::{HeaderMap, Method};
+use crate::limits::{Decision, MethodCode, Receipt, RuleSet, Subject, Tick};
+use http::{HeaderMap, Method, header};
 use route::{Found, Params};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -57,6 +58,8 @@ pub struct Trail {
     pub tenant: Option<Arc<Tenant>>,
     /// Which limits were asked, and what they said.
     pub limits: Option<(Asked, Decision)>,
+    /// What the limits get back when the request is over, or when its upstream fails.
+    pub receipt: Option<Receipt>,
 }
 
 /// Which limits were asked.
@@ -147,7 +150,7 @@ impl Policy {
         let authorised = self
             .authenticate(routed, now, trail)
             .and_then(|known| self.authorise(known, trail))
-            .map_err(|refused| self.charge_stranger(route.index, refused, now, trail))?;
+            .map_err(|refused| self.charge_stranger(route.index, head.method, refused, now, trail))?;
         self.take_limits(authorised, now, trail)
     }
 
@@ -170,21 +173,31 @@ impl Policy {
         now: Now,
         trail: &mut Trail,
     ) -> Result<Routed<'a, 'p>, Rejection> {
-        let Head { method, host, path, .. } = guarded.head;
-        let refused = match self.table.find(host, method, path) {
-            Found::Route { index, params } => {
-                let route = &self.routes[index];
-                trail.route = Some(index);
-                path::slashes(guarded.path, route.encoded_slashes).map_err(Rejection::Path)?;
-                return Ok(Routed { guarded, index, route, params });
+        let (method, client) = (guarded.head.method, guarded.client);
+        let refused = match self.find(guarded) {
+            Ok(routed) => {
+                trail.route = Some(routed.index);
+                path::slashes(routed.guarded.path, routed.route.encoded_slashes).map_err(Rejection::Path)?;
+                return Ok(routed);
             }
-            Found::OtherMethods(methods) => Rejection::Method { allow: allow(&methods) },
-            Found::Nothing => Rejection::NotFound,
+            Err(refused) => refused,
         };
         let subject =
-            Subject { ip: guarded.client, credential: None, tenant: None, route: self.unmatched_number };
+            Subject { method: MethodCode::of(method), ..Subject::stranger(client, self.unmatched_number) };
         let decision = self.limiter.decide(&self.unmatched_rules, &subject, now.tick);
         Err(if trail.keep(Asked::Unmatched, decision) { refused } else { Rejection::Limited })
+    }
+
+    /// The route that takes a request.
+    fn find<'a, 'p>(&'p self, guarded: Guarded<'a>) -> Result<Routed<'a, 'p>, Rejection> {
+        let Head { method, host, path, .. } = guarded.head;
+        match self.table.find(host, method, path) {
+            Found::Route { index, params } => {
+                Ok(Routed { guarded, index, route: &self.routes[index], params })
+            }
+            Found::OtherMethods(methods) => Err(Rejection::Method { allow: allow(&methods) }),
+            Found::Nothing => Err(Rejection::NotFound),
+        }
     }
 
     fn authenticate<'a, 'p>(
@@ -246,10 +259,17 @@ impl Policy {
 
     /// A caller who is turned away before the limits still spends what is counted by address: else keys
     /// could be guessed without end.
-    fn charge_stranger(&self, route: usize, refused: Rejection, now: Now, trail: &mut Trail) -> Rejection {
+    fn charge_stranger(
+        &self,
+        route: usize,
+        method: &Method,
+        refused: Rejection,
+        now: Now,
+        trail: &mut Trail,
+    ) -> Rejection {
         let Some(ip) = trail.client else { return refused };
         let route = &self.routes[route];
-        let subject = Subject { ip, credential: None, tenant: None, route: route.number };
+        let subject = Subject { method: MethodCode::of(method), ..Subject::stranger(ip, route.number) };
         let decision = self.limiter.decide(&route.stranger_rules, &subject, now.tick);
         if trail.keep(Asked::Stranger, decision) { refused } else { Rejection::Limited }
     }
@@ -265,19 +285,39 @@ impl Policy {
             Caller::Anyone | Caller::Signer => (None, None),
             Caller::Holder(credential, carrier) => (Some(credential.number), Some(*carrier)),
         };
+        let route = routed.route;
         let subject = Subject {
             ip: routed.guarded.client,
             credential,
+            node: trail.credential.as_ref().and_then(|credential| credential.node_number),
             tenant: trail.tenant.as_ref().map(|tenant| tenant.number),
-            route: routed.route.number,
+            route: route.number,
+            method: MethodCode::of(routed.guarded.head.method),
+            body: if route.rules.counts_bytes() {
+                body(routed.guarded.head.fields, route.body_max)
+            } else {
+                0
+            },
         };
-        let decision = self.limiter.decide(&routed.route.rules, &subject, now.tick);
+        let (decision, receipt) = self.limiter.admit(&route.rules, &subject, now.tick);
+        trail.receipt = receipt;
         if trail.keep(Asked::Route, decision) {
             Ok(Admitted { route: routed.index, carrier, gateway })
         } else {
             Err(Rejection::Limited)
         }
     }
+}
+
+/// Bytes of the body, before it comes: one without a length may become as long as the route lets it.
+fn body(fields: &HeaderMap, most: usize) -> u32 {
+    let declared = fields.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let bytes = match declared {
+        Some(bytes) => bytes,
+        None if fields.contains_key(header::TRANSFER_ENCODING) => most,
+        None => 0,
+    };
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 fn allow(methods: &[Method]) -> String {

@@ -1,9 +1,9 @@
 //! A config, compiled into what requests are walked through. Made once per load, then only read.
 
 use super::route::RouteTable;
-use crate::config::checked::{self, Access, Config, Dimension, EncodedSlashes, Target};
+use crate::config::checked::{self, Access, Config, Dialect, Dimension, EncodedSlashes, Target};
 use crate::identity::caller::{Credential, KeyRing, ScopeSet, Tenant};
-use crate::ids::{GatewayId, Name, Scope, TenantId};
+use crate::ids::{CredentialId, GatewayId, Name, Scope, TenantId};
 use crate::limits::headers::write_rate_limit_policy;
 use crate::limits::{Decision, Limiter, LimitsError, RuleSet};
 use crate::signatures::keys::{KeyRegistry, KeysError};
@@ -27,10 +27,14 @@ pub struct Policy {
     pub(super) trusted_proxies: Vec<ipnet::IpNet>,
     pub(super) table: RouteTable,
     pub(super) keys: KeyRing,
+    /// By the names of credentials, for those who explain.
+    pub(super) named: HashMap<CredentialId, Arc<Credential>>,
     pub(super) limiter: Arc<Limiter>,
     pub(super) unmatched_rules: RuleSet,
     pub(super) unmatched_number: u32,
     pub(super) gateway_ids: HashMap<GatewayId, usize>,
+    /// How clients are told of limits.
+    pub dialect: Dialect,
     /// By index, as routes and trails name them.
     pub routes: Vec<RouteEntry>,
     /// By index.
@@ -108,15 +112,18 @@ impl Policy {
     /// [`PolicyError`]: what the config's own check does not see.
     pub fn new(config: &Config, limiter: Arc<Limiter>) -> Result<Self, PolicyError> {
         let compiler = Compiler::new(config, &limiter);
+        let keys = compiler.keys();
         let routes = config.routes.iter().enumerate().map(|(index, route)| compiler.route(index, route));
         let routes: Vec<RouteEntry> = routes.collect::<Result<_, _>>()?;
         let gateways: Vec<GatewayEntry> = config.gateways.iter().map(gateway).collect();
         Ok(Self {
             trusted_proxies: config.trusted_proxies.clone(),
             table: RouteTable::new(&config.routes),
-            keys: compiler.keys(),
+            named: keys.iter().map(|(_, credential)| (credential.id.clone(), credential.clone())).collect(),
+            keys: KeyRing::new(keys),
             unmatched_rules: compiler.rules(&config.unmatched_limits)?,
             unmatched_number: u32::MAX,
+            dialect: config.dialect,
             gateway_ids: gateways.iter().enumerate().map(|(index, g)| (g.id.clone(), index)).collect(),
             routes,
             gateways,
@@ -174,7 +181,7 @@ impl<'c> Compiler<'c> {
         self.limiter.compile(places.iter().map(|&place| &self.config.limits[place]))
     }
 
-    fn keys(&self) -> KeyRing {
+    fn keys(&self) -> Vec<([u8; 32], Arc<Credential>)> {
         let keys = self.config.credentials.iter().filter_map(|key| {
             let tenant = self.tenants.get(&key.tenant)?.clone();
             let credential = Credential {
@@ -184,6 +191,7 @@ impl<'c> Compiler<'c> {
                 scopes: self.set(&key.scopes),
                 expires: key.expires,
                 number: self.limiter.intern_credential(&key.id),
+                node_number: key.node.as_ref().map(|node| self.limiter.intern_node(&key.tenant, node)),
                 id_field: field(key.id.as_str()),
                 node_field: key.node.as_ref().map(|node| field(node.as_str())),
                 told: [&*member("tenant", key.tenant.as_str()), &member("credential", key.id.as_str())]
@@ -192,7 +200,7 @@ impl<'c> Compiler<'c> {
             };
             Some((key.hash, Arc::new(credential)))
         });
-        KeyRing::new(keys)
+        keys.collect()
     }
 
     fn route(&self, index: usize, route: &checked::Route) -> Result<RouteEntry, LimitsError> {
@@ -201,9 +209,7 @@ impl<'c> Compiler<'c> {
             Access::Signature(tenant) => (ScopeSet::default(), self.tenants.get(tenant).cloned()),
             Access::Public => (ScopeSet::default(), None),
         };
-        let by_address = |place: &usize| {
-            self.config.limits[*place].by.iter().all(|by| matches!(by, Dimension::Ip | Dimension::Route))
-        };
+        let by_address = |place: &usize| self.config.limits[*place].by.iter().all(|by| is_of_strangers(*by));
         let by_address: Vec<usize> = route.limits.iter().copied().filter(by_address).collect();
         Ok(RouteEntry {
             index,
@@ -224,6 +230,14 @@ impl<'c> Compiler<'c> {
             forward_credential: route.forward_credential,
             policy_text: OnceLock::new(),
         })
+    }
+}
+
+/// Whether something is known of those who are not.
+const fn is_of_strangers(dimension: Dimension) -> bool {
+    match dimension {
+        Dimension::Ip | Dimension::Network | Dimension::Route | Dimension::Method => true,
+        Dimension::Credential | Dimension::Tenant | Dimension::Node => false,
     }
 }
 

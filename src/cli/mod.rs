@@ -2,6 +2,7 @@
 
 mod captured;
 mod check;
+mod explain;
 mod keys;
 pub mod logging;
 mod mesh;
@@ -49,6 +50,8 @@ enum Command {
     Webhooks(webhooks::Webhooks),
     /// Verify mesh messages. Exits with 1 when one does not hold.
     Verify(mesh::Verify),
+    /// Say what would become of a request, and how each limit would stand.
+    Explain(explain::Explain),
     /// Turn an existing Mission Control gateways JSON into YAML for a config.
     Import(check::Import),
 }
@@ -102,6 +105,7 @@ pub fn main(args: Args) -> ExitCode {
         Some(Command::Sign(sign)) => sign.execute(),
         Some(Command::Webhooks(webhooks)) => webhooks.execute(),
         Some(Command::Verify(verify)) => verify.execute(),
+        Some(Command::Explain(explain)) => explain.execute(),
         Some(Command::Import(import)) => import.execute(),
     };
     match result {

@@ -6,14 +6,15 @@ use crate::config::checked::{Config, EmbeddedStore};
 use crate::edge::live::Inner;
 use crate::edge::reload::{Listener, Reloader};
 use crate::edge::server;
-use crate::edge::{Replay, Site, admin};
+use crate::edge::{Replay, Site, admin, quotas};
 use crate::hub::{self, Fleet};
-use crate::limits::Limiter;
+use crate::limits::{Limiter, Tick};
 use crate::metrics::Metrics;
 use crate::store::{self, Observe, Op, Outcome, Store, Trust};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::runtime::Runtime;
 
 /// Run the edge.
@@ -38,11 +39,10 @@ impl Run {
         let inner = Inner { store: run.join("store.sock"), hub: run.join("hub.sock") };
 
         let metrics = Arc::new(Metrics::new());
-        let limiter = Arc::new(Limiter::new(config.max_addresses));
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let replay = Replay::open(&config.data, config.replay_cache, metrics.clone(), now.as_secs())
             .map_err(|error| Failure::caused("the replay log in the data folder cannot be opened", &error))?;
-        let site = Site::new(limiter, metrics.clone(), replay, &config.access_log)
+        let site = Site::new(Arc::new(limiter(&config)?), metrics.clone(), replay, &config.access_log)
             .map_err(|error| Failure::caused("the access log cannot be opened", &error))?;
         let site = Arc::new(site);
         let fleet = Arc::new(Fleet::default());
@@ -66,6 +66,7 @@ impl Run {
         }
         let config = Arc::new(config);
         runtime.spawn(reloader.run(config.clone()));
+        runtime.spawn(quotas::tend(site.clone()));
         let (watched, addresses) = (site.clone(), config.listen.clone());
         runtime.spawn(async move {
             if let Some(&address) = addresses.last() {
@@ -76,6 +77,20 @@ impl Run {
         drop(runtime);
         Ok(())
     }
+}
+
+/// A limiter that goes on from the quotas that were spent before.
+fn limiter(config: &Config) -> Result<Limiter, Failure> {
+    let mut limiter = Limiter::new(config.max_addresses);
+    let path = config.data.join("quotas.jsonl");
+    let now = Tick::after(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+    let unreadable = limiter.keep_quotas(&path, now).map_err(|error| {
+        Failure::caused(&format!("the quotas in {} cannot be kept", path.display()), &error)
+    })?;
+    if unreadable > 0 {
+        tracing::warn!(unreadable, path = %path.display(), "lines of the quotas' file cannot be read");
+    }
+    Ok(limiter)
 }
 
 /// A folder that nobody else may look into.

@@ -1,14 +1,18 @@
 //! Named limits: what they count apart, how many, over which span.
 
-use super::checked::{Dimension, Limit, LimitKind};
+use super::checked::{Cost, Dimension, Effect, Limit, LimitKind};
 use super::checker::{Checker, Known};
-use super::raw;
+use super::raw::{self, Counts};
 use super::tree::{Document, Spot};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 const LONGEST: Duration = Duration::from_hours(31 * 24);
+/// Slowest and fastest rates, a second.
+const SLOWEST: f64 = 0.001;
+const FASTEST: f64 = 1_000_000.0;
+const KNOWN_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
 const DEFAULT_ADDRESSES: usize = 200_000;
 
 /// What this file makes.
@@ -35,9 +39,10 @@ pub(super) fn check<'a>(raw: &'a raw::Config, document: &'a Document, checker: &
     Limits { all: limits, max_addresses: addresses.unwrap_or(DEFAULT_ADDRESSES), known }
 }
 
-fn check_one(name: &str, raw: &raw::Limit, all: Spot<'_>, checker: &mut Checker) -> Option<Limit> {
+/// A limit, and the shadow of the number that is proposed for it.
+fn check_one(name: &str, raw: &raw::Limit, all: Spot<'_>, checker: &mut Checker) -> Vec<Limit> {
     let spot = all.key(name);
-    let name = match crate::ids::Name::parse(name) {
+    let parsed = match crate::ids::Name::parse(name) {
         Ok(name) => Some(name),
         Err(error) => {
             checker.problem(all.key_at(name), format!("the limit's name {error}"));
@@ -45,33 +50,171 @@ fn check_one(name: &str, raw: &raw::Limit, all: Spot<'_>, checker: &mut Checker)
         }
     };
     let by = dimensions(&raw.by, spot.key("by"), checker);
-    let (kind, window, key) = match (&raw.window, &raw.quota) {
-        (Some(window), None) => (LimitKind::Window, window, "window"),
-        (None, Some(quota)) => (LimitKind::Quota, quota, "quota"),
-        (Some(_), Some(_)) => {
-            checker.problem(spot.key_at("quota"), "a limit has either `window` or `quota`, not both");
-            return None;
-        }
-        (None, None) => {
-            checker.lacks(
-                spot,
-                "a limit needs `window` or `quota`",
-                "such as `window: { limit: 60, per: 1m }`",
-            );
-            return None;
-        }
+    let kind = kind(raw, spot, checker);
+    let cost = cost(raw, spot, checker);
+    let (Some(name), Some(by), Some(Amount { kind, limit, per }), Some(cost)) = (parsed, by, kind, cost)
+    else {
+        return Vec::new();
     };
-    let spot = spot.key(key);
-    if window.limit == 0 {
-        checker.problem(spot.key("limit").at, "a limit lets at least 1 through");
+    fits(raw, kind, limit, &cost, spot, checker);
+    if kind == LimitKind::Quota && !is_kept(&by) {
+        let hint = "one of `credential`, `tenant`, `node`, `route`; for others use a `window`";
+        checker.hinted(
+            spot.key("by").at,
+            "a quota lasts, and counts by one thing that the config names",
+            hint,
+        );
     }
+    let effect = if raw.shadow { Effect::Shadow } else { Effect::Refuses };
+    let limit = Limit { name, by, kind, limit, per, cost, effect, refund: raw.refund };
+    let proposed = proposed(raw, &limit, spot, checker);
+    std::iter::once(limit).chain(proposed).collect()
+}
+
+/// Whether counts by this are kept on disk.
+fn is_kept(by: &[Dimension]) -> bool {
+    matches!(by, [Dimension::Credential | Dimension::Tenant | Dimension::Node | Dimension::Route])
+}
+
+/// How much, of what kind.
+struct Amount {
+    kind: LimitKind,
+    limit: u32,
+    per: Duration,
+}
+
+fn kind(raw: &raw::Limit, spot: Spot<'_>, checker: &mut Checker) -> Option<Amount> {
+    let kinds = [
+        ("window", raw.window.is_some()),
+        ("quota", raw.quota.is_some()),
+        ("rate", raw.rate.is_some()),
+        ("concurrency", raw.concurrency.is_some()),
+    ];
+    let mut there = kinds.iter().filter(|(_, there)| *there).map(|(key, _)| *key);
+    let (first, second) = (there.next(), there.next());
+    if let (Some(_), Some(second)) = (first, second) {
+        let message = "a limit has either `window`, `quota`, `rate` or `concurrency`, only one";
+        checker.problem(spot.key_at(second), message);
+        return None;
+    }
+    if let Some(window) = &raw.window {
+        return span(window, LimitKind::Window, spot.key("window"), checker);
+    }
+    if let Some(quota) = &raw.quota {
+        return span(quota, LimitKind::Quota, spot.key("quota"), checker);
+    }
+    if let Some(rate) = &raw.rate {
+        return pace(rate, spot.key("rate"), checker);
+    }
+    if let Some(limit) = raw.concurrency {
+        positive(limit, spot.key("concurrency"), checker);
+        return Some(Amount { kind: LimitKind::Concurrency, limit, per: Duration::ZERO });
+    }
+    checker.lacks(
+        spot,
+        "a limit needs `window`, `quota`, `rate` or `concurrency`",
+        "such as `window: { limit: 60, per: 1m }`",
+    );
+    None
+}
+
+fn span(raw: &raw::Window, kind: LimitKind, spot: Spot<'_>, checker: &mut Checker) -> Option<Amount> {
+    positive(raw.limit, spot.key("limit"), checker);
     let shortest = match kind {
-        LimitKind::Window => SECOND,
         LimitKind::Quota => HOUR,
+        LimitKind::Window | LimitKind::Rate { .. } | LimitKind::Concurrency => SECOND,
     };
-    let per = Some(window.per.as_str());
-    let per = checker.duration(spot.key("per"), per, SECOND, (shortest, LONGEST));
-    Some(Limit { name: name?, by: by?, kind, limit: window.limit, per: per? })
+    let per = Some(raw.per.as_str());
+    let per = checker.duration(spot.key("per"), per, SECOND, (shortest, LONGEST))?;
+    Some(Amount { kind, limit: raw.limit, per })
+}
+
+fn pace(raw: &raw::Rate, spot: Spot<'_>, checker: &mut Checker) -> Option<Amount> {
+    positive(raw.burst, spot.key("burst"), checker);
+    if !(SLOWEST..=FASTEST).contains(&raw.per_second) {
+        let hint = "for slower rates use a `window`";
+        checker.hinted(spot.key("per_second").at, "a rate lies between 0.001 and 1000000 a second", hint);
+        return None;
+    }
+    let every = Duration::from_secs_f64(1.0 / raw.per_second);
+    Some(Amount { kind: LimitKind::Rate { every }, limit: raw.burst, per: every.saturating_mul(raw.burst) })
+}
+
+fn positive(limit: u32, spot: Spot<'_>, checker: &mut Checker) {
+    if limit == 0 {
+        checker.problem(spot.at, "a limit lets at least 1 through");
+    }
+}
+
+fn cost(raw: &raw::Limit, spot: Spot<'_>, checker: &mut Checker) -> Option<Cost> {
+    match raw.counts {
+        Counts::BodyBytes => {
+            for (key, there) in [("cost", raw.cost.is_some()), ("methods", !raw.methods.is_empty())] {
+                if there {
+                    checker.problem(spot.key_at(key), "a limit that counts bytes has no other cost");
+                }
+            }
+            Some(Cost::BodyBytes)
+        }
+        Counts::Requests if raw.methods.is_empty() => Some(Cost::Requests(raw.cost.unwrap_or(1))),
+        Counts::Requests => {
+            let all = spot.key("methods");
+            let mut weights = Vec::new();
+            for (text, weight) in &raw.methods {
+                match http::Method::from_bytes(text.as_bytes()) {
+                    Ok(method) if KNOWN_METHODS.contains(&method.as_str()) => weights.push((method, *weight)),
+                    Ok(_) | Err(_) => {
+                        let hint = "one of GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS; others count `cost`";
+                        checker.hinted(all.key_at(text), "this method has no weight of its own", hint);
+                        return None;
+                    }
+                }
+            }
+            Some(Cost::Methods { weights, other: raw.cost.unwrap_or(1) })
+        }
+    }
+}
+
+/// What can never pass is a mistake, and so is what never counts.
+fn fits(raw: &raw::Limit, kind: LimitKind, limit: u32, cost: &Cost, spot: Spot<'_>, checker: &mut Checker) {
+    if kind == LimitKind::Concurrency && *cost != Cost::Requests(1) {
+        let key = if raw.counts == Counts::BodyBytes { "counts" } else { "cost" };
+        let at = if raw.methods.is_empty() { spot.key_at(key) } else { spot.key_at("methods") };
+        checker.problem(at, "what is in flight counts for 1");
+    }
+    if raw.cost == Some(0) && raw.methods.is_empty() {
+        checker.problem(spot.key("cost").at, "a request that costs nothing is not limited");
+    }
+    if raw.cost.is_some_and(|cost| cost > limit) && limit > 0 {
+        checker.problem(spot.key("cost").at, "one request would cost more than the limit lets through");
+    }
+    for (method, weight) in &raw.methods {
+        if *weight > limit && limit > 0 {
+            let at = spot.key("methods").key(method).at;
+            checker.problem(at, "one request would cost more than the limit lets through");
+        }
+    }
+}
+
+fn proposed(raw: &raw::Limit, limit: &Limit, spot: Spot<'_>, checker: &mut Checker) -> Option<Limit> {
+    let proposed = raw.proposed.as_ref()?;
+    let spot = spot.key("proposed");
+    positive(proposed.limit, spot.key("limit"), checker);
+    match limit.kind {
+        LimitKind::Window | LimitKind::Quota | LimitKind::Concurrency => {}
+        LimitKind::Rate { .. } => {
+            let hint = "name another rate with `shadow: true` beside it";
+            checker.hinted(spot.at, "a rate is two numbers, and one is proposed", hint);
+            return None;
+        }
+    }
+    match crate::ids::Name::parse(&format!("{}.proposed", limit.name)) {
+        Ok(name) => Some(Limit { name, limit: proposed.limit, effect: Effect::Shadow, ..limit.clone() }),
+        Err(error) => {
+            checker.problem(spot.at, format!("with `.proposed` the limit's name {error}"));
+            None
+        }
+    }
 }
 
 fn dimensions(by: &raw::By, spot: Spot<'_>, checker: &mut Checker) -> Option<Vec<Dimension>> {

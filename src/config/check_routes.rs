@@ -203,20 +203,29 @@ fn limits(
     checker: &mut Checker,
 ) -> Vec<usize> {
     named_limits(&raw.limits, spot, limits, checker, |dimension| match (access, dimension) {
-        (Some(Access::Public), Dimension::Credential | Dimension::Tenant) => {
+        (Some(Access::Public), Dimension::Credential | Dimension::Tenant | Dimension::Node) => {
             Some("counts by who is calling, and this route is public")
         }
-        (Some(Access::Signature(_)), Dimension::Credential) => {
+        (Some(Access::Signature(_)), Dimension::Credential | Dimension::Node) => {
             Some("counts by credential, and callers of this route have none")
         }
-        (_, Dimension::Ip | Dimension::Route | Dimension::Tenant | Dimension::Credential) => None,
+        (
+            _,
+            Dimension::Ip
+            | Dimension::Network
+            | Dimension::Route
+            | Dimension::Method
+            | Dimension::Tenant
+            | Dimension::Node
+            | Dimension::Credential,
+        ) => None,
     })
 }
 
 fn unmatched(raw: &[String], spot: Spot<'_>, limits: &Limits<'_>, checker: &mut Checker) -> Vec<usize> {
     named_limits(raw, spot, limits, checker, |dimension| match dimension {
-        Dimension::Ip => None,
-        Dimension::Credential | Dimension::Tenant | Dimension::Route => {
+        Dimension::Ip | Dimension::Network | Dimension::Method => None,
+        Dimension::Credential | Dimension::Tenant | Dimension::Node | Dimension::Route => {
             Some("counts by more than `ip`, and nothing else is known of requests that no route takes")
         }
     })
@@ -250,6 +259,15 @@ fn named_limits(
             checker.problem(spot.at, format!("{} {why}", shown(spot, "the limit", name)));
         }
         indexes.push(index);
+        // What is proposed for a limit follows it, and goes where it goes.
+        let proposed = limits.all.get(index + 1);
+        if proposed.is_some_and(|other| other.name.as_str().strip_suffix(".proposed") == Some(name)) {
+            indexes.push(index + 1);
+        }
+    }
+    if indexes.len() > MOST_LIMITS && names.len() <= MOST_LIMITS {
+        let hint = "at most eight, and each that is proposed counts too";
+        checker.hinted(spot.at, "these are too many limits for one request", hint);
     }
     indexes
 }

@@ -14,8 +14,8 @@ pub use super::checked_verify::{
     SignerKey, Verify, WEB_BOT_AUTH,
 };
 pub use super::raw::{
-    Canonical, Dimension, EncodedSlashes, Envelope, Forwarded, HmacAlgorithm, HmacEncoding, Level, LogFormat,
-    Mode, OnFailure, ReplayAnswer, ReplaySync, SetupCalls,
+    Canonical, Dialect, Dimension, EncodedSlashes, Envelope, Forwarded, HmacAlgorithm, HmacEncoding, Level,
+    LogFormat, Mode, OnFailure, Refund, ReplayAnswer, ReplaySync, SetupCalls,
 };
 
 /// The whole, checked.
@@ -49,6 +49,8 @@ pub struct Config {
     pub max_addresses: usize,
     /// The replay cache.
     pub replay_cache: ReplayCache,
+    /// How clients are told of limits.
+    pub dialect: Dialect,
     /// Upstreams; routes refer by index.
     pub upstreams: Vec<Upstream>,
     /// Enabled gateways; routes refer by index or parameter.
@@ -163,12 +165,43 @@ pub struct Limit {
     pub name: Name,
     /// What is counted apart; sorted, not empty, none twice.
     pub by: Vec<Dimension>,
-    /// Window or quota.
+    /// Which promise it makes.
     pub kind: LimitKind,
-    /// Most requests.
+    /// Most in a window, at once, or at the same time.
     pub limit: u32,
-    /// In any trailing span of this length.
+    /// In any trailing span of this length; nothing for a number in flight.
     pub per: Duration,
+    /// What a request counts for.
+    pub cost: Cost,
+    /// Whether it refuses.
+    pub effect: Effect,
+    /// When a request is given back.
+    pub refund: Refund,
+}
+
+/// What a request counts for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cost {
+    /// So many.
+    Requests(u32),
+    /// So many by its method.
+    Methods {
+        /// Of these methods.
+        weights: Vec<(http::Method, u32)>,
+        /// Of all others.
+        other: u32,
+    },
+    /// The bytes of its body.
+    BodyBytes,
+}
+
+/// Whether a limit refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It does.
+    Refuses,
+    /// It only tells what it would have refused.
+    Shadow,
 }
 
 /// Which promise a limit makes.
@@ -178,6 +211,13 @@ pub enum LimitKind {
     Window,
     /// The same ceiling over hours or days.
     Quota,
+    /// One more after every step, and a burst of `limit` after a rest.
+    Rate {
+        /// The step.
+        every: Duration,
+    },
+    /// At most `limit` at the same time.
+    Concurrency,
 }
 
 /// A service behind the edge.

@@ -202,7 +202,7 @@ mod tests {
 
     fn load(json: &str) -> (String, Vec<crate::config::checked::Gateway>) {
         let yaml = import(json).expect("imports");
-        let env = |name: &str| name.ends_with("_GATEWAY_TOKEN").then(|| "token-text".to_owned());
+        let env = |name: &str| name.contains("_GATEWAY_TOKEN").then(|| "token-text".to_owned());
         let around = Surroundings { env: &env, effects: Effects::None };
         let loaded = parse_in("imported", &format!("{FRAME}{yaml}"), around);
         let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}\n{yaml}"));

@@ -240,6 +240,7 @@ fn check(
         limits: limits.all,
         max_addresses: limits.max_addresses,
         replay_cache: replay_cache?,
+        dialect: raw.limiter.dialect,
         upstreams: backends.upstreams,
         gateways: backends.gateways,
         routes: serving.routes,

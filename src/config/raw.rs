@@ -300,7 +300,7 @@ pub enum PublicKey {
     Inline(String),
 }
 
-/// A named limit: one of `window` and `quota`.
+/// A named limit: one of `window`, `quota`, `rate` and `concurrency`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
@@ -310,6 +310,82 @@ pub struct Limit {
     pub window: Option<Window>,
     /// The same over hours or days, for writes that are paid for.
     pub quota: Option<Window>,
+    /// Smoothly: so many a second, and a burst after a rest.
+    pub rate: Option<Rate>,
+    /// Most at the same time, open WebSockets included.
+    pub concurrency: Option<u32>,
+    /// What is added up. Default `requests`.
+    #[serde(default)]
+    pub counts: Counts,
+    /// What one request counts for. Default 1.
+    pub cost: Option<u32>,
+    /// What requests with certain methods count for; 0 lets them pass uncounted. Others count `cost`.
+    #[serde(default)]
+    pub methods: BTreeMap<String, u32>,
+    /// When a request is given back. Default `never`.
+    #[serde(default)]
+    pub refund: Refund,
+    /// Refuses nobody; log and metrics tell what it would have refused.
+    #[serde(default)]
+    pub shadow: bool,
+    /// Another number that is tried beside the one in force, as a shadow named `NAME.proposed`.
+    pub proposed: Option<Proposed>,
+}
+
+/// So many a second.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// How many a second, in the long run; `0.5` is one every two seconds.
+    pub per_second: f64,
+    /// Most at once.
+    pub burst: u32,
+}
+
+/// A number that is tried.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Proposed {
+    /// In the place of the limit's own.
+    pub limit: u32,
+}
+
+/// What a limit adds up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Counts {
+    /// Requests, or what they cost.
+    #[default]
+    Requests,
+    /// Bytes of bodies; one without a length counts as the route's `body.max`.
+    BodyBytes,
+}
+
+/// When a request is given back to its limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Refund {
+    /// Never.
+    #[default]
+    Never,
+    /// When it was answered with a status of 500 or above.
+    UpstreamFailed,
+}
+
+/// How clients are told of limits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dialect {
+    /// `RateLimit-Policy` and `RateLimit` as in draft-ietf-httpapi-ratelimit-headers-11.
+    #[default]
+    #[serde(rename = "draft-11")]
+    Draft11,
+    /// As the draft's editors have it now: `a`, `w` and the request's cost `c`.
+    Next,
+    /// `X-RateLimit-Limit`, `-Remaining`, `-Reset` of the limit with the least left.
+    Legacy,
+    /// Only `Retry-After`, and only with a 429.
+    Off,
 }
 
 /// What a limit counts apart.
@@ -328,12 +404,18 @@ pub enum By {
 pub enum Dimension {
     /// The client's address; IPv6 by /64.
     Ip,
+    /// The client's network: IPv6 by /48, IPv4 by /24.
+    Network,
     /// The API key.
     Credential,
     /// The tenant.
     Tenant,
+    /// The mesh node that the API key belongs to.
+    Node,
     /// The route.
     Route,
+    /// The request's method.
+    Method,
 }
 
 /// A ceiling over a span of time.
@@ -352,6 +434,8 @@ pub struct Window {
 pub struct Limiter {
     /// Most client addresses counted exactly; more are counted together, never too low. Default 200000.
     pub max_addresses: Option<usize>,
+    /// How clients are told of limits. Default `draft-11`.
+    pub dialect: Dialect,
 }
 
 /// A service behind the edge: one of `servers` and `embedded`.

@@ -96,7 +96,7 @@ fn kind(root: &Value, schema: &Value) -> String {
         for name in types(one) {
             match name {
                 "string" => add("text".into()),
-                "integer" => add("number".into()),
+                "integer" | "number" => add("number".into()),
                 "boolean" => add("`true`, `false`".into()),
                 "array" => add(match one.get("items") {
                     Some(items) => format!("list of {}", kind(root, items)),

@@ -104,7 +104,9 @@ fn a_mistake_of_shape_is_told_where_it_stands() {
     check(
         "by: ip",
         "by: ipp",
-        &["11:17: expected `ip`, `credential`, `tenant` or `route`, found `ipp` | did you mean `ip`?"],
+        &[
+            "11:17: expected `ip`, `network`, `credential`, `tenant`, `node`, `route` or `method`, found `ipp` | did you mean `ip`?",
+        ],
     );
     check(
         "{ env: KEY }",
@@ -239,8 +241,28 @@ fn a_mistake_in_a_limit_or_a_backend_is_told_where_it_stands() {
         "quota: { limit: 5, per: 1m } }\n",
         &["11:45: the time `1m` is not between 1h and 31d"],
     );
-    check("by: ip, window: { limit: 5, per: 1m }", "by: ip", &["11:11: a limit needs `window` or `quota`"]);
+    check(
+        "by: ip, window: { limit: 5, per: 1m }",
+        "by: ip",
+        &["11:11: a limit needs `window`, `quota`, `rate` or"],
+    );
     check("by: ip, ", "by: ip, quota: { limit: 5, per: 1h }, ", &["11:21: a limit has either"]);
+    check(
+        "by: ip, ",
+        "by: ip, concurrency: 0, rate: { per_second: 1, burst: 1 }, ",
+        &["11:37: a limit has either"],
+    );
+    let rate = |text: &str, expected: &[&str]| check("window: { limit: 5, per: 1m }", text, expected);
+    rate("rate: { per_second: 0, burst: 1 }", &["11:41: a rate lies between"]);
+    rate("rate: { per_second: 0.5, burst: 0 }", &["11:53: a limit lets at least 1 through"]);
+    rate("rate: { per_second: 1, burst: 2 }, proposed: { limit: 3 }", &["11:66: a rate is two numbers"]);
+    rate("concurrency: 0", &["11:34: a limit lets at least 1 through"]);
+    rate("concurrency: 3, cost: 2", &["11:37: what is in flight counts for 1"]);
+    rate("window: { limit: 5, per: 1m }, cost: 6", &["11:58: one request would cost more"]);
+    rate("window: { limit: 5, per: 1m }, cost: 0", &["11:58: a request that costs nothing"]);
+    rate("window: { limit: 5, per: 1m }, methods: { BREW: 1 }", &["11:63: this method has no weight"]);
+    rate("window: { limit: 5, per: 1m }, counts: body_bytes, cost: 2", &["11:72: a limit that counts bytes"]);
+    rate("quota: { limit: 5, per: 1h }", &["11:17: a quota lasts, and counts by one thing"]);
     check("by: ip", "by: [ip, route, ip]", &["11:29: this stands here twice"]);
     check("by: ip", "by: []", &["11:17: a limit counts by something"]);
     check("servers: [\"127.0.0.1:4077\"]", "servers: [\"127.0.0.1\"]", &["14:23: this is no server"]);

@@ -1,14 +1,18 @@
 //! The admin listener: metrics and health, for operators and their machines. It changes nothing.
 
-use super::live::Site;
-use axum::Router;
-use axum::extract::State;
+use super::explain::{Request, answer};
+use super::live::{Site, unix_now};
+use crate::admission::Now;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use futures_util::future::BoxFuture;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::net::TcpListener;
 
 /// Says whether a part that the edge needs is there.
@@ -27,6 +31,8 @@ struct Admin {
 pub async fn serve(listener: TcpListener, site: Arc<Site>, store: Option<Ready>) -> io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(metrics))
+        .route("/quotas", get(quotas))
+        .route("/explain", get(explained))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(|| async { json(StatusCode::NOT_FOUND, "{\"error\":\"Not found\"}\n") })
@@ -40,9 +46,34 @@ fn json(status: StatusCode, body: &'static str) -> Response {
 
 async fn metrics(State(admin): State<Admin>) -> Response {
     let addresses = admin.site.limiter.occupancy().strangers;
+    let failed = admin.site.limiter.failed_reservations();
+    admin.site.metrics.quota_failures.set(i64::try_from(failed).unwrap_or(i64::MAX));
     admin.site.metrics.limiter_addresses.set(i64::try_from(addresses).unwrap_or(i64::MAX));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.site.metrics.text())
         .into_response()
+}
+
+/// How quotas stand.
+async fn quotas(State(admin): State<Admin>) -> Response {
+    // A quota that is looked at for the first time comes from what the file said: no disk is read.
+    Json(super::quotas::all(&admin.site)).into_response()
+}
+
+/// What would become of a request.
+async fn explained(State(admin): State<Admin>, request: Result<Query<Request>, QueryRejection>) -> Response {
+    let Ok(Query(request)) = request else {
+        return json(
+            StatusCode::BAD_REQUEST,
+            "{\"error\":\"Say `path` and `ip`, and perhaps `method`, `host`, `credential`, `body`\"}\n",
+        );
+    };
+    let live = admin.site.live.load_full();
+    let now = Now { tick: admin.site.tick(Instant::now()), unix: unix_now().as_secs() };
+    let told = live.as_ref().as_ref().and_then(|live| answer(&live.policy, &request, now));
+    match told {
+        Some(told) => Json(told).into_response(),
+        None => json(StatusCode::BAD_REQUEST, "{\"error\":\"This is no method\"}\n"),
+    }
 }
 
 /// The process runs.

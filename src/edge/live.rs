@@ -104,6 +104,8 @@ pub struct Site {
     started: Instant,
     /// Unix time at `started` by the clock as it was last looked at, in nanoseconds.
     epoch: AtomicU64,
+    /// Unix time then: the limiter's clock goes on from it, so that what quotas wrote down keeps its time.
+    started_unix: Duration,
     in_flight: AtomicUsize,
     held: AtomicUsize,
     websockets: AtomicUsize,
@@ -127,6 +129,7 @@ impl Site {
             live: ArcSwap::from_pointee(None),
             started: Instant::now(),
             epoch: AtomicU64::new(nanos(unix_now())),
+            started_unix: unix_now(),
             in_flight: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             websockets: AtomicUsize::new(0),
@@ -138,7 +141,7 @@ impl Site {
     /// The limiter's clock at a moment.
     #[must_use]
     pub fn tick(&self, now: Instant) -> Tick {
-        Tick::between(self.started, now)
+        Tick::after(self.started_unix + now.saturating_duration_since(self.started))
     }
 
     /// Unix time at a moment, to what the clock has been set to within the last second: a request looks at

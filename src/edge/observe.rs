@@ -3,6 +3,7 @@
 //! Nothing that a client sends becomes a metric's label, and neither queries nor credentials are told.
 
 use super::exchange::{Exchange, RequestId};
+use super::limits as told;
 use super::line::{Line, member};
 use super::live::{Live, Site, unix_now};
 use crate::admission::Rejection;
@@ -19,9 +20,16 @@ use std::time::Duration;
 const CLIENT_GONE: u16 = 499;
 
 /// Counts and tells a finished exchange.
-pub(super) fn finished(site: &Site, exchange: &Exchange, session: &Session, error: Option<&pingora::Error>) {
-    let Some(live) = exchange.live.as_ref() else { return };
+pub(super) fn finished(
+    site: &Site,
+    exchange: &mut Exchange,
+    session: &Session,
+    error: Option<&pingora::Error>,
+) {
+    let whole = exchange.live.clone();
+    let Some(live) = whole.as_ref() else { return };
     let status = session.response_written().map_or(CLIENT_GONE, |head| head.status.as_u16());
+    told::settle(site, live, exchange, status);
     let took = exchange.started.elapsed();
     let series = live.series(exchange.trail.route);
     series.finished(status);
@@ -183,6 +191,9 @@ fn limits(line: &mut Line, live: &Live, exchange: &Exchange) {
     if !standings.is_empty() {
         let remaining = |s: &Standing| (rules.rules()[s.rule].name().as_str(), s.remaining);
         line.numbers(member!("limits"), standings.iter().map(remaining));
+    }
+    if rules.has_shadows() {
+        decision.would_refuse(rules).for_each(|name| line.text(member!("would_refuse"), name.as_str()));
     }
 }
 

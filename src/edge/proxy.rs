@@ -3,8 +3,10 @@
 use super::body;
 use super::exchange::{Exchange, RequestId};
 use super::headers::{self, Origin};
+use super::limits;
 use super::live::{Live, Site};
 use super::observe;
+use super::quotas;
 use super::respond;
 use super::tunnel;
 use super::upstream::Pool;
@@ -120,6 +122,10 @@ impl ProxyHttp for Proxy {
             Ok(()) if verify::is_answered(exchange) => {
                 verify::answer(session, exchange).await?;
                 return Ok(true);
+            }
+            Ok(()) if quotas::is_asked(live, session, exchange) => {
+                quotas::answer(&self.site, session, exchange).await?;
+                None
             }
             Ok(()) if !session.is_upgrade_req() => return Ok(false),
             Ok(()) => match Box::pin(tunnel::serve(&self.site, live, session, exchange)).await? {
@@ -262,7 +268,7 @@ impl ProxyHttp for Proxy {
         {
             let policy =
                 exchange.trail.route.and_then(|index| live.policy.routes[index].policy_text(decision));
-            respond::limit_fields(rules, decision, policy, &mut parts.headers);
+            limits::fields(rules, decision, policy, live.policy.dialect, &mut parts.headers);
         }
         *answer = ResponseHeader::from(parts);
         Ok(())

@@ -3,12 +3,13 @@
 
 use super::exchange::{Exchange, RequestId};
 use super::headers;
+use super::limits as told;
 use super::live::Live;
 use super::verify;
 use crate::admission::Rejection;
-use crate::limits::{Decision, RuleSet, headers as limits};
+use crate::limits::headers as limits;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use std::fmt::Write as _;
@@ -17,8 +18,6 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const CHALLENGE: &str = "Bearer realm=\"openclaw-edge\"";
-const POLICY: HeaderName = HeaderName::from_static(limits::RATE_LIMIT_POLICY);
-const LIMIT: HeaderName = HeaderName::from_static(limits::RATE_LIMIT);
 
 /// Answers a refusal. Nothing was written to the client before.
 pub(super) async fn refuse(
@@ -95,7 +94,7 @@ fn limited(live: &Live, exchange: &Exchange, head: &mut HeaderMap) -> Bytes {
         problem.type_uri, problem.title
     );
     if let Some((rules, decision)) = exchange.trail.limits(&live.policy) {
-        limit_fields(rules, decision, None, head);
+        told::fields(rules, decision, None, live.policy.dialect, head);
         for (place, name) in decision.violated_policies(rules).enumerate() {
             let comma = if place == 0 { "" } else { "," };
             let _ = write!(text, "{comma}\"{name}\"");
@@ -107,39 +106,6 @@ fn limited(live: &Live, exchange: &Exchange, head: &mut HeaderMap) -> Bytes {
         "],\"error\":\"Too many requests\",\"code\":\"limit_exceeded\",\"request_id\":\"{id}\"}}"
     );
     Bytes::from(text)
-}
-
-/// Says where the limits stand, beside what an upstream says of its own. `policy` is the text of the
-/// policies where it is known already: it is the same as long as all of them applied.
-pub(super) fn limit_fields(
-    rules: &RuleSet,
-    decision: &Decision,
-    policy: Option<&HeaderValue>,
-    fields: &mut HeaderMap,
-) {
-    let mut text = String::new();
-    let mut field = |name: HeaderName, write: &dyn Fn(&mut String)| {
-        text.clear();
-        write(&mut text);
-        match HeaderValue::from_str(&text) {
-            Ok(value) if !text.is_empty() => drop(fields.append(name, value)),
-            Ok(_) | Err(_) => {}
-        }
-    };
-    if policy.is_none() {
-        field(POLICY, &|text| limits::write_rate_limit_policy(text, rules, decision));
-    }
-    if !decision.is_admitted() {
-        field(header::RETRY_AFTER, &|text| limits::write_retry_after(text, decision));
-    }
-    if let Some(policy) = policy {
-        fields.append(POLICY, policy.clone());
-    }
-    let left = limits::rate_limit(rules, decision);
-    match HeaderValue::from_bytes(left.as_bytes()) {
-        Ok(value) if !left.as_bytes().is_empty() => drop(fields.append(LIMIT, value)),
-        Ok(_) | Err(_) => {}
-    }
 }
 
 /// The whole answer to a head that was refused before there was a session; the connection closes after it.

@@ -45,6 +45,8 @@ pub struct Credential {
     pub expires: Option<u64>,
     /// The limiter's number for it.
     pub number: u32,
+    /// The limiter's number for its node.
+    pub node_number: Option<u32>,
     /// `X-Credential-Id`, ready made.
     pub id_field: HeaderValue,
     /// `X-Node-Id`, ready made.
@@ -199,6 +201,7 @@ mod tests {
                 node: None,
                 scopes: ScopeSet(1),
                 expires,
+                node_number: None,
                 number: 0,
                 id_field: HeaderValue::from_static("x"),
                 node_field: None,

@@ -15,6 +15,10 @@ pub struct Standing {
     /// Whole seconds, rounded up, within which no more than `remaining` are admitted; with none
     /// remaining, the time to wait.
     pub effective_secs: u32,
+    /// What this request costs here.
+    pub cost: u32,
+    /// Whether there was no room for it.
+    pub short: bool,
 }
 
 /// Marks the standing of a rule that did not apply; a wait of 136 years is cut to a second less.
@@ -29,15 +33,16 @@ pub struct Standings {
 
 impl Standings {
     pub(super) const fn empty() -> Self {
-        const NONE: Standing = Standing { rule: 0, remaining: 0, effective_secs: ABSENT };
+        const NONE: Standing =
+            Standing { rule: 0, remaining: 0, effective_secs: ABSENT, cost: 0, short: false };
         Self { items: [NONE; MAX_RULES], len: 0 }
     }
 
     /// Puts one where its rule stands in the route's order.
     #[inline]
-    pub(super) fn put(&mut self, nth: u8, remaining: u32) {
-        let rule = usize::from(nth);
-        self.items[rule] = Standing { rule, remaining, effective_secs: ABSENT - 1 };
+    pub(super) fn put(&mut self, nth: u8, remaining: u32, cost: u32) {
+        let (rule, short) = (usize::from(nth), remaining < cost);
+        self.items[rule] = Standing { rule, remaining, effective_secs: ABSENT - 1, cost, short };
         self.len += 1;
     }
 
@@ -108,39 +113,47 @@ impl Decision {
     /// Seconds for `Retry-After`: no earlier than any refusing rule has room again.
     #[must_use]
     pub fn retry_after_secs(&self) -> Option<u32> {
-        self.violated().map(|standing| standing.effective_secs).max()
+        match self {
+            Self::Admitted(_) => None,
+            Self::Refused { rule, standings } => {
+                standings.as_slice().iter().find(|one| one.rule == *rule).map(|one| one.effective_secs)
+            }
+        }
     }
 
     /// The refusing rules' names, the one with the longest wait first; empty when admitted. These are
     /// the `violated-policies` of a problem document.
     pub fn violated_policies<'a>(&'a self, rules: &'a RuleSet) -> impl Iterator<Item = &'a Name> {
-        self.worst_first()
-            .filter(|standing| !self.is_admitted() && standing.remaining == 0)
+        self.worst_first(rules)
+            .filter(|standing| !self.is_admitted() && standing.short)
             .filter_map(|standing| rules.rules().get(standing.rule))
             .map(super::CompiledRule::name)
     }
 
-    /// The standings, the refusing rule (if any) before the others.
-    pub(super) fn worst_first(&self) -> impl Iterator<Item = &Standing> {
+    /// Names of the rules that only tell, and would have refused.
+    pub fn would_refuse<'a>(&'a self, rules: &'a RuleSet) -> impl Iterator<Item = &'a Name> {
+        let short = self.standings().as_slice().iter().filter(|standing| standing.short);
+        let rules = short.filter_map(|standing| rules.rules().get(standing.rule));
+        rules.filter(|rule| rule.is_shadow()).map(super::CompiledRule::name)
+    }
+
+    /// The standings of rules that refuse, the one that did (if any) before the others.
+    pub(super) fn worst_first<'a>(&'a self, rules: &'a RuleSet) -> impl Iterator<Item = &'a Standing> {
         let first = match self {
             Self::Admitted(_) => None,
             Self::Refused { rule, .. } => Some(*rule),
         };
+        let told = move |one: &&Standing| rules.rules().get(one.rule).is_some_and(|rule| !rule.is_shadow());
         let all = self.standings().as_slice();
         let refusing = all.iter().filter(move |standing| Some(standing.rule) == first);
-        refusing.chain(all.iter().filter(move |standing| Some(standing.rule) != first))
+        refusing.chain(all.iter().filter(move |standing| Some(standing.rule) != first)).filter(told)
     }
 
-    pub(super) fn refused(standings: Standings) -> Self {
+    pub(super) fn refused(standings: Standings, rules: &RuleSet) -> Self {
         // The first of those that wait longest; `max_by_key` alone would give the last.
-        let worst = standings.as_slice().iter().rev().filter(|standing| standing.remaining == 0);
+        let refuses = |one: &&Standing| one.short && !rules.rules()[one.rule].is_shadow();
+        let worst = standings.as_slice().iter().rev().filter(refuses);
         let rule = worst.max_by_key(|standing| standing.effective_secs).map_or(0, |standing| standing.rule);
         Self::Refused { rule, standings }
-    }
-
-    fn violated(&self) -> impl Iterator<Item = &Standing> {
-        // Nothing is taken on a refusal, so a rule without room is one that refused.
-        let refused = !self.is_admitted();
-        self.standings().as_slice().iter().filter(move |standing| refused && standing.remaining == 0)
     }
 }

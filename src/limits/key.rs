@@ -3,10 +3,11 @@
 //! A key is three words, copied and compared as such: no text, no allocation. Names have become
 //! numbers before (see [`super::Limiter`]); what the numbers stand for is not known here.
 
+use super::cost::MethodCode;
 use super::rule::Shape;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash, Hasher};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What a request can be counted by. Numbers come from the limiter's `intern_*` functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,10 +16,24 @@ pub struct Subject {
     pub ip: IpAddr,
     /// The credential, once the caller is known.
     pub credential: Option<u32>,
+    /// The mesh node, where the credential is one's.
+    pub node: Option<u32>,
     /// The tenant, once the caller is known.
     pub tenant: Option<u32>,
     /// The route.
     pub route: u32,
+    /// The method.
+    pub method: MethodCode,
+    /// Bytes of the body, as far as they are known; at most what 32 bits hold.
+    pub body: u32,
+}
+
+impl Subject {
+    /// Someone of whom only the address is known.
+    #[must_use]
+    pub fn stranger(ip: IpAddr, route: u32) -> Self {
+        Self { ip, credential: None, node: None, tenant: None, route, method: MethodCode::default(), body: 0 }
+    }
 }
 
 /// One count: a rule and the values of its dimensions. 24 bytes.
@@ -33,12 +48,28 @@ impl Key {
     pub(super) const VACANT: Self = Self([u64::MAX; 3]);
 
     /// The count of `rule` that `subject` falls on; none where it lacks a value the rule counts by.
+    #[inline]
     pub(super) fn of(rule: u32, shape: Shape, subject: &Subject) -> Option<Self> {
-        let (family, address) = if shape.ip() { network(subject.ip) } else { (0, 0) };
-        let credential = if shape.credential() { subject.credential? } else { 0 };
+        let (family, address) = match (shape.ip(), shape.network()) {
+            (false, false) => (0, 0),
+            (true, _) => network(subject.ip, Prefix::Subscriber),
+            (false, true) => network(subject.ip, Prefix::Network),
+        };
+        // A credential has one node and one tenant, and a node one tenant: the first word tells all.
         let tenant = if shape.tenant() { subject.tenant? } else { 0 };
+        let node = if shape.node() { subject.node? } else { tenant };
+        let caller = if shape.credential() { subject.credential? } else { node };
         let route = if shape.route() { subject.route } else { 0 };
-        Some(Self([family | pair(rule, route), address, pair(credential, tenant)]))
+        let method = if shape.method() { u32::from(subject.method.number()) } else { 0 };
+        Some(Self([family | pair(rule, caller), address, pair(method, route)]))
+    }
+
+    /// The same count for the whole neighbourhood: what addresses beyond the table fall on. IPv4 by /20,
+    /// IPv6 by /40.
+    pub(super) const fn neighbourhood(self) -> Self {
+        let [first, address, third] = self.0;
+        let host = if first & IPV6 == 0 { 0xfff } else { 0xff_ffff };
+        Self([first, address & !host, third])
     }
 
     /// The key as it is stored.
@@ -71,18 +102,40 @@ fn pair(high: u32, low: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-/// The address that is counted: IPv4 as it is, also when it came mapped into IPv6; IPv6 by its /64,
-/// since one subscriber has at least that much.
-fn network(ip: IpAddr) -> (u64, u64) {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => (0, u64::from(v4.to_bits())),
-        IpAddr::V6(v6) => (IPV6, prefix(v6)),
-    }
+/// How much of an address is counted as one caller.
+#[derive(Clone, Copy)]
+enum Prefix {
+    /// IPv4 whole; IPv6 by its /64, since one subscriber has at least that much.
+    Subscriber,
+    /// IPv4 by its /24, IPv6 by its /48: what one site has.
+    Network,
 }
 
-fn prefix(v6: Ipv6Addr) -> u64 {
+/// The address that is counted; IPv4 as such also when it came mapped into IPv6.
+fn network(ip: IpAddr, prefix: Prefix) -> (u64, u64) {
+    let bits = match ip {
+        IpAddr::V4(v4) => return (0, four(v4, prefix)),
+        IpAddr::V6(v6) => v6.to_bits(),
+    };
+    if let IpAddr::V4(v4) = ip.to_canonical() {
+        return (0, four(v4, prefix));
+    }
     // The upper half of 128 bits fits 64.
-    u64::try_from(v6.to_bits() >> 64).unwrap_or(u64::MAX)
+    let upper = u64::try_from(bits >> 64).unwrap_or(u64::MAX);
+    (
+        IPV6,
+        match prefix {
+            Prefix::Subscriber => upper,
+            Prefix::Network => upper & !0xffff,
+        },
+    )
+}
+
+fn four(v4: Ipv4Addr, prefix: Prefix) -> u64 {
+    u64::from(match prefix {
+        Prefix::Subscriber => v4.to_bits(),
+        Prefix::Network => v4.to_bits() & !0xff,
+    })
 }
 
 /// Hashes keys under a secret that is new in every process.
@@ -164,7 +217,7 @@ mod tests {
     use std::collections::HashSet;
 
     fn subject(ip: &str) -> Subject {
-        Subject { ip: ip.parse().expect("an address"), credential: None, tenant: None, route: 7 }
+        Subject::stranger(ip.parse().expect("an address"), 7)
     }
 
     fn by(dimensions: &[Dimension]) -> Shape {
@@ -185,6 +238,28 @@ mod tests {
         let one = Key::of(1, shape, &subject("2001:db8:1:2::1"));
         assert_eq!(one, Key::of(1, shape, &subject("2001:db8:1:2:ffff::9")));
         assert_ne!(one, Key::of(1, shape, &subject("2001:db8:1:3::1")));
+    }
+
+    #[test]
+    fn a_network_is_a_48_or_a_24() {
+        let shape = by(&[Dimension::Network]);
+        let key = |ip| Key::of(1, shape, &subject(ip));
+        assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:ffff::9"));
+        assert_ne!(key("2001:db8:1:2::1"), key("2001:db8:2:2::1"));
+        assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.200"));
+        assert_ne!(key("192.0.2.1"), key("192.0.3.1"));
+    }
+
+    #[test]
+    fn a_node_and_a_method_are_counted_apart() {
+        let mut caller = subject("192.0.2.1");
+        let shape = by(&[Dimension::Node, Dimension::Method]);
+        assert_eq!(Key::of(1, shape, &caller), None);
+        caller.node = Some(3);
+        let get = Key::of(1, shape, &caller);
+        caller.method = MethodCode::of(&http::Method::POST);
+        assert!(get.is_some());
+        assert_ne!(get, Key::of(1, shape, &caller));
     }
 
     #[test]

@@ -44,6 +44,17 @@ impl Log {
         self.len += 1;
     }
 
+    /// Takes out one stamp of this moment, if it still counts.
+    pub(super) fn remove(&mut self, then: u64) {
+        let Some(nth) = (0..self.len).rev().find(|&nth| self.stamp(nth) <= then) else { return };
+        if self.stamp(nth) == then {
+            for nth in nth..self.len - 1 {
+                self.stamps[self.position(nth)] = self.stamp(nth + 1);
+            }
+            self.len -= 1;
+        }
+    }
+
     pub(super) fn latest(&self) -> Option<u64> {
         self.len.checked_sub(1).map(|last| self.stamp(last))
     }

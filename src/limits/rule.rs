@@ -3,15 +3,19 @@
 //! Rules hold no counts. They know their number in the limiter and, for addresses beyond the exact
 //! table, their sketch; both stay while any policy names the rule.
 
+use super::cost::Price;
 use super::dense::Dense;
 use super::headers;
 use super::key::Subject;
+use super::pace::Pace;
 use super::strangers::Sketch;
+use super::tally::Measure;
 use super::window::Ceiling;
-use crate::config::checked::{Dimension, LimitKind};
+use crate::config::checked::{Dimension, Effect, Limit, LimitKind, Refund};
 use crate::ids::Name;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Most rules on one request: the decision works in arrays of this length.
@@ -33,17 +37,27 @@ pub enum LimitsError {
 pub(super) struct Identity {
     pub(super) name: Name,
     pub(super) shape: Shape,
-    pub(super) is_quota: bool,
-    pub(super) per: Duration,
+    kind: Kind,
+    per: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Window,
+    Quota,
+    Rate,
+    Concurrency,
 }
 
 impl Identity {
-    pub(super) fn new(name: &Name, by: &[Dimension], kind: LimitKind, per: Duration) -> Self {
-        let is_quota = match kind {
-            LimitKind::Window => false,
-            LimitKind::Quota => true,
+    pub(super) fn new(limit: &Limit) -> Self {
+        let (kind, per) = match limit.kind {
+            LimitKind::Window => (Kind::Window, limit.per),
+            LimitKind::Quota => (Kind::Quota, limit.per),
+            LimitKind::Rate { .. } => (Kind::Rate, Duration::ZERO),
+            LimitKind::Concurrency => (Kind::Concurrency, Duration::ZERO),
         };
-        Self { name: name.clone(), shape: Shape::of(by), is_quota, per }
+        Self { name: limit.name.clone(), shape: Shape::of(&limit.by), kind, per }
     }
 }
 
@@ -52,7 +66,21 @@ pub(super) struct Rule {
     pub(super) number: u32,
     pub(super) shape: Shape,
     pub(super) home: Home,
+    /// Counts strangers beyond the table, where the rule is a window.
     pub(super) sketch: Sketch,
+    /// Cells that strangers beyond the table share, where it is not.
+    pub(super) shared: Dense,
+    /// What a quota is called in its journal, and what it lets through now.
+    pub(super) quota: Option<QuotaOf>,
+}
+
+/// What tells a quota's lines from others'.
+#[derive(Debug)]
+pub(super) struct QuotaOf {
+    pub(super) name: Name,
+    pub(super) per: Duration,
+    /// The number that the newest config has.
+    pub(super) limit: AtomicU32,
 }
 
 /// Where a rule's counts are.
@@ -88,16 +116,28 @@ impl Home {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Axis {
     Credential,
+    Node,
     Tenant,
     Route,
 }
 
 impl Axis {
+    /// Its word in the config.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Credential => "credential",
+            Self::Node => "node",
+            Self::Tenant => "tenant",
+            Self::Route => "route",
+        }
+    }
+
     /// Its number in a request, if the request has one.
     #[inline]
     pub(super) const fn of(self, subject: &Subject) -> Option<u32> {
         match self {
             Self::Credential => subject.credential,
+            Self::Node => subject.node,
             Self::Tenant => subject.tenant,
             Self::Route => Some(subject.route),
         }
@@ -105,21 +145,27 @@ impl Axis {
 }
 
 impl Rule {
-    pub(super) fn new(number: u32, shape: Shape, sketch: Sketch) -> Self {
+    pub(super) fn new(number: u32, identity: &Identity, sketch: Sketch) -> Self {
+        let shape = identity.shape;
+        let quota = || QuotaOf { name: identity.name.clone(), per: identity.per, limit: AtomicU32::new(0) };
         let home = match shape.axis() {
             Some(axis) => Home::Dense(axis, Box::new(Dense::new())),
-            None if shape.ip() => Home::Strangers,
+            None if shape.strange() => Home::Strangers,
             None => Home::Known,
         };
-        Self { number, shape, home, sketch }
+        let quota = (identity.kind == Kind::Quota).then(quota);
+        Self { number, shape, home, sketch, shared: Dense::new(), quota }
     }
 }
 
-/// One rule with its ceiling, ready to be decided by.
+/// One rule with its measure, ready to be decided by.
 #[derive(Clone)]
 pub struct CompiledRule {
     rule: Arc<Rule>,
-    ceiling: Ceiling,
+    measure: Measure,
+    price: Price,
+    effect: Effect,
+    refund: Refund,
     name: Name,
     window_secs: u32,
     policy: Arc<str>,
@@ -128,12 +174,29 @@ pub struct CompiledRule {
 }
 
 impl CompiledRule {
-    pub(super) fn new(rule: Arc<Rule>, name: &Name, limit: u32, per: Duration) -> Self {
-        let ceiling = Ceiling::new(limit, per);
-        let window_secs = super::tick::seconds_rounded_up(ceiling.per_nanos());
-        let policy = Arc::from(headers::policy_member(name, limit, window_secs));
-        let left = Arc::from(headers::limit_member(name));
-        Self { rule, ceiling, name: name.clone(), window_secs, policy, left }
+    pub(super) fn new(rule: Arc<Rule>, limit: &Limit) -> Self {
+        let measure = match limit.kind {
+            LimitKind::Window => Measure::Window(Ceiling::new(limit.limit, limit.per)),
+            LimitKind::Quota => Measure::Quota(Ceiling::new(limit.limit, limit.per)),
+            LimitKind::Rate { every } => Measure::Rate(Pace::new(every, limit.limit)),
+            LimitKind::Concurrency => Measure::Held(limit.limit),
+        };
+        if let Some(quota) = &rule.quota {
+            quota.limit.store(limit.limit, Ordering::Relaxed);
+        }
+        let window_secs = super::tick::seconds_rounded_up(measure.per_nanos());
+        let price = Price::of(&limit.cost);
+        Self {
+            policy: Arc::from(headers::policy_member(&limit.name, &measure, &price)),
+            left: Arc::from(headers::limit_member(&limit.name)),
+            effect: limit.effect,
+            refund: limit.refund,
+            name: limit.name.clone(),
+            rule,
+            measure,
+            price,
+            window_secs,
+        }
     }
 
     /// The limit's name in the config.
@@ -145,7 +208,32 @@ impl CompiledRule {
     /// Most requests in any trailing window.
     #[must_use]
     pub const fn limit(&self) -> u32 {
-        self.ceiling.limit()
+        self.measure.limit()
+    }
+
+    /// Whether the rule only tells what it would have refused.
+    #[must_use]
+    pub const fn is_shadow(&self) -> bool {
+        match self.effect {
+            Effect::Shadow => true,
+            Effect::Refuses => false,
+        }
+    }
+
+    pub(super) const fn refund(&self) -> Refund {
+        self.refund
+    }
+
+    /// What a request costs here.
+    #[inline]
+    pub(super) fn price(&self, subject: &Subject) -> u32 {
+        self.price.price(subject.method, subject.body)
+    }
+
+    /// Whether an admitted request may give something back.
+    #[inline]
+    pub(super) const fn gives_back(&self) -> bool {
+        matches!(self.measure, Measure::Held(_)) || matches!(self.refund, Refund::UpstreamFailed)
     }
 
     /// The window, in whole seconds.
@@ -165,8 +253,8 @@ impl CompiledRule {
     }
 
     #[inline]
-    pub(super) const fn ceiling(&self) -> &Ceiling {
-        &self.ceiling
+    pub(super) const fn measure(&self) -> &Measure {
+        &self.measure
     }
 
     #[inline]
@@ -193,6 +281,8 @@ pub struct RuleSet {
     /// Positions in `rules` in the order in which their counts are locked: dense ones by the rules'
     /// numbers, then the others by the rules' numbers.
     locking: Box<[u8]>,
+    counts_bytes: bool,
+    has_quotas: bool,
 }
 
 impl RuleSet {
@@ -213,7 +303,14 @@ impl RuleSet {
             let rule = &distinct[usize::from(nth)].rule;
             (!matches!(rule.home, Home::Dense(..)), rule.number)
         });
-        Ok(Self { rules: distinct.into_boxed_slice(), locking: locking.into_boxed_slice() })
+        let counts_bytes = distinct.iter().any(|rule| matches!(rule.price, Price::Body));
+        let has_quotas = distinct.iter().any(|rule| matches!(rule.measure, Measure::Quota(_)));
+        Ok(Self {
+            rules: distinct.into_boxed_slice(),
+            locking: locking.into_boxed_slice(),
+            counts_bytes,
+            has_quotas,
+        })
     }
 
     /// Every rule with its position, in the order of locking.
@@ -226,6 +323,25 @@ impl RuleSet {
     #[must_use]
     pub fn rules(&self) -> &[CompiledRule] {
         &self.rules
+    }
+
+    /// Whether something lasts.
+    #[inline]
+    pub(super) const fn has_quotas(&self) -> bool {
+        self.has_quotas
+    }
+
+    /// Whether something adds up the bytes of bodies.
+    #[inline]
+    #[must_use]
+    pub fn counts_bytes(&self) -> bool {
+        self.counts_bytes
+    }
+
+    /// Whether something only tells what it would have refused.
+    #[must_use]
+    pub fn has_shadows(&self) -> bool {
+        self.rules.iter().any(CompiledRule::is_shadow)
     }
 
     /// Whether nothing is limited.
@@ -244,6 +360,9 @@ impl Shape {
     const CREDENTIAL: u8 = 2;
     const TENANT: u8 = 4;
     const ROUTE: u8 = 8;
+    const NODE: u8 = 16;
+    const METHOD: u8 = 32;
+    const NETWORK: u8 = 64;
 
     pub(super) fn of(dimensions: &[Dimension]) -> Self {
         Self(dimensions.iter().fold(0, |bits, dimension| {
@@ -252,15 +371,39 @@ impl Shape {
                 Dimension::Credential => Self::CREDENTIAL,
                 Dimension::Tenant => Self::TENANT,
                 Dimension::Route => Self::ROUTE,
+                Dimension::Node => Self::NODE,
+                Dimension::Method => Self::METHOD,
+                Dimension::Network => Self::NETWORK,
             }
         }))
     }
 
     /// The one known thing that is counted by, if it is one.
     fn axis(self) -> Option<Axis> {
-        [(Self::CREDENTIAL, Axis::Credential), (Self::TENANT, Axis::Tenant), (Self::ROUTE, Axis::Route)]
-            .into_iter()
-            .find_map(|(bit, axis)| (self.0 == bit).then_some(axis))
+        match self.0 {
+            Self::CREDENTIAL => Some(Axis::Credential),
+            Self::NODE => Some(Axis::Node),
+            Self::TENANT => Some(Axis::Tenant),
+            Self::ROUTE => Some(Axis::Route),
+            _ => None,
+        }
+    }
+
+    /// Whether clients choose what is counted apart.
+    pub(super) const fn strange(self) -> bool {
+        self.0 & (Self::IP | Self::NETWORK) != 0
+    }
+
+    pub(super) const fn network(self) -> bool {
+        self.0 & Self::NETWORK != 0
+    }
+
+    pub(super) const fn node(self) -> bool {
+        self.0 & Self::NODE != 0
+    }
+
+    pub(super) const fn method(self) -> bool {
+        self.0 & Self::METHOD != 0
     }
 
     pub(super) const fn ip(self) -> bool {

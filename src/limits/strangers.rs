@@ -1,4 +1,7 @@
-//! Counts addresses beyond the exact table: together, in bounded memory, never too low.
+//! Counts addresses beyond the exact table: by neighbourhood, in bounded memory, never too low.
+//!
+//! A flood of addresses comes from somewhere. What counts against the ceiling here is the neighbourhood
+//! (IPv4 /20, IPv6 /40), so that a flood lets nothing through and newcomers from elsewhere pass.
 //!
 //! A count-min sketch (`pingora-limits`' [`Estimator`]) over two rotating windows. What counts for an
 //! address is the current window and the whole one before, so that any trailing window lies inside what
@@ -110,18 +113,18 @@ impl Shard {
         ceiling.limit().saturating_sub(self.counted(key))
     }
 
-    pub(super) fn take_granted(&mut self, key: &Key) {
-        self.current.incr(key, 1);
+    pub(super) fn take_granted(&mut self, key: &Key, n: u32) {
+        self.current.incr(key, isize::try_from(n).unwrap_or(isize::MAX));
     }
 
-    /// Nanoseconds until the room can grow: to the end of this window or, where this one alone is
-    /// already too much, of the next.
-    pub(super) fn until_more(&self, key: &Key, ceiling: &Ceiling, now: Tick) -> u64 {
+    /// Nanoseconds until there can be room for `n`: to the end of this window or, where this one alone
+    /// is already too much, of the next.
+    pub(super) fn until(&self, key: &Key, n: u32, ceiling: &Ceiling, now: Tick) -> u64 {
         let counted = self.counted(key);
-        if counted == 0 || ceiling.limit() == 0 {
+        if counted == 0 || ceiling.limit() < n.max(1) {
             return self.per;
         }
-        let enough = counted.min(ceiling.limit()) - 1;
+        let enough = (counted - 1).min(ceiling.limit() - n.max(1));
         let ends_in = if estimate(&self.current, key) <= enough { 1 } else { 2 };
         (self.epoch + ends_in).saturating_mul(self.per).saturating_sub(now.nanos())
     }
@@ -141,7 +144,7 @@ mod tests {
     use std::net::IpAddr;
 
     fn key(n: u32) -> Key {
-        let subject = Subject { ip: IpAddr::from(n.to_be_bytes()), credential: None, tenant: None, route: 0 };
+        let subject = Subject::stranger(IpAddr::from(n.to_be_bytes()), 0);
         Key::of(1, Shape::of(&[Dimension::Ip]), &subject).expect("an address is always there")
     }
 
@@ -149,7 +152,7 @@ mod tests {
         let mut shard = sketch.lock(sketch.shard_of(key), now);
         let admitted = shard.room(key, ceiling) > 0;
         if admitted {
-            shard.take_granted(key);
+            shard.take_granted(key, 1);
         }
         admitted
     }
@@ -181,7 +184,7 @@ mod tests {
         let (sketch, ceiling) = (Sketch::new(1, per), Ceiling::new(3, per));
         let now = Tick::after(Duration::from_secs(4));
         while take(&sketch, &key(1), &ceiling, now) {}
-        let wait = sketch.lock(0, now).until_more(&key(1), &ceiling, now);
+        let wait = sketch.lock(0, now).until(&key(1), 1, &ceiling, now);
         assert_eq!(wait, 16_000_000_000, "the whole of this window counts through the next");
         assert!(!take(&sketch, &key(1), &ceiling, Tick::from_nanos(now.nanos() + wait - 1)));
         assert!(take(&sketch, &key(1), &ceiling, Tick::from_nanos(now.nanos() + wait)));

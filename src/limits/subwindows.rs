@@ -68,6 +68,31 @@ impl SubWindows {
         self.sum += n;
     }
 
+    /// Takes `n` out of sub-window `number`, if it still counts.
+    pub(super) fn subtract(&mut self, n: u32, number: u64) {
+        let newest = self.newest();
+        let counted = if number == newest {
+            &mut self.running
+        } else if (self.oldest()..newest).contains(&number) {
+            &mut self.counts[slot(number)]
+        } else {
+            return;
+        };
+        let n = n.min(*counted);
+        *counted -= n;
+        self.sum -= n;
+        self.drop_empty_front(newest);
+    }
+
+    /// Moves the oldest on to one that counts something.
+    fn drop_empty_front(&mut self, newest: u64) {
+        let mut oldest = self.oldest();
+        while oldest < newest && self.counts[slot(oldest)] == 0 {
+            oldest += 1;
+        }
+        self.span = newest << 8 | (newest - oldest);
+    }
+
     /// The sub-window whose end first lets fewer than `limit` (and fewer than now) count.
     #[inline]
     pub(super) fn next_to_leave(&self, limit: u32) -> Option<u64> {
@@ -96,7 +121,7 @@ impl SubWindows {
 
     #[cold]
     fn move_on(&mut self, number: u64) {
-        let (newest, mut oldest) = (self.newest(), self.oldest());
+        let (newest, oldest) = (self.newest(), self.oldest());
         if self.sum == 0 {
             // The ring holds zeros alone.
             self.span = number << 8;
@@ -110,11 +135,9 @@ impl SubWindows {
         for entered in newest + 1..=number {
             self.sum -= std::mem::take(&mut self.counts[slot(entered)]);
         }
-        oldest = oldest.max(number.saturating_sub(PARTS));
-        while oldest < number && self.counts[slot(oldest)] == 0 {
-            oldest += 1;
-        }
+        let oldest = oldest.max(number.saturating_sub(PARTS));
         self.span = number << 8 | (number - oldest);
+        self.drop_empty_front(number);
     }
 }
 

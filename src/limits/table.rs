@@ -12,8 +12,8 @@
 
 use super::index::Index;
 use super::key::{Key, Seed};
+use super::tally::Tally;
 use super::tick::Tick;
-use super::window::Window;
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -34,7 +34,7 @@ pub(super) struct Place {
     /// From when on nothing counts here and the place may go to another key.
     pub(super) idle_from: Tick,
     /// The count.
-    pub(super) window: Window,
+    pub(super) tally: Tally,
 }
 
 /// A place with its lock, and whose it is. Key, lock and the front of the count are one cache line; the
@@ -48,7 +48,7 @@ pub(super) struct Cell {
 
 impl Cell {
     pub(super) fn vacant() -> Self {
-        let place = Place { idle_from: Tick::ZERO, window: Window::empty() };
+        let place = Place { idle_from: Tick::ZERO, tally: Tally::empty() };
         Self { key: Key::VACANT.words().map(AtomicU64::new), place: Mutex::new(place) }
     }
 
@@ -131,7 +131,7 @@ impl Table {
         key: Key,
         hash: u64,
         now: Tick,
-        start: impl FnOnce(&mut Window, Tick),
+        start: impl FnOnce(&mut Tally, Tick),
     ) -> Option<u32> {
         let is_it = |place| self.cell(place).is(&key);
         if let Some(there) = self.index.lock(hash).find(hash, is_it) {
@@ -152,9 +152,18 @@ impl Table {
         self.len.fetch_add(1, Ordering::Relaxed);
         let now = now.max(Tick::from_nanos(self.reused_at.load(Ordering::Acquire)));
         place.idle_from = Tick::from_nanos(now.nanos().saturating_add(GRACE_NANOS));
-        place.window = Window::empty();
-        start(&mut place.window, now);
+        place.tally = Tally::empty();
+        start(&mut place.tally, now);
         Some(number)
+    }
+
+    /// Hands over a key's cell, if it has one; whether it still is the key's, its lock tells.
+    pub(super) fn with(&self, key: &Key, then: impl FnOnce(&Cell)) {
+        let hash = self.hash(key);
+        let place = self.index.lock(hash).find(hash, |place| self.cell(place).is(key));
+        if let Some(place) = place {
+            then(self.cell(place));
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -174,7 +183,7 @@ impl Table {
             let gone = key != Key::VACANT && is_gone(key.rule());
             if gone {
                 self.vacate(*number, &key);
-                *place = Place { idle_from: Tick::ZERO, window: Window::empty() };
+                *place = Place { idle_from: Tick::ZERO, tally: Tally::empty() };
             }
             gone
         };
@@ -249,6 +258,7 @@ impl Table {
 mod tests {
     use super::super::Subject;
     use super::super::rule::Shape;
+    use super::super::tally::Measure;
     use super::super::window::Ceiling;
     use super::*;
     use crate::config::checked::Dimension;
@@ -256,7 +266,7 @@ mod tests {
     use std::time::Duration;
 
     fn key(n: u32) -> Key {
-        let subject = Subject { ip: IpAddr::from(n.to_be_bytes()), credential: None, tenant: None, route: 0 };
+        let subject = Subject::stranger(IpAddr::from(n.to_be_bytes()), 0);
         Key::of(1, Shape::of(&[Dimension::Ip]), &subject).expect("an address is always there")
     }
 
@@ -275,11 +285,12 @@ mod tests {
     }
 
     fn count_one(table: &Table, n: u32, now: Tick) -> Option<u32> {
-        let ceiling = Ceiling::new(1, Duration::from_mins(1));
+        let measure = Measure::Window(Ceiling::new(1, Duration::from_mins(1)));
         let number = place_of(table, n).or_else(|| make(table, n, now))?;
         let mut place = table.cell(number).lock();
-        assert!(place.window.take(&ceiling, now));
-        place.idle_from = place.window.idle_from(&ceiling);
+        assert_eq!(place.tally.room(&measure, now), 1);
+        place.tally.take(1, &measure, now);
+        place.idle_from = place.tally.idle_from(&measure, now);
         Some(number)
     }
 

@@ -1,9 +1,10 @@
-//! The limiter's time: nanoseconds since its start.
+//! The limiter's time: nanoseconds since its start. The edge starts it at Unix time, so that times that
+//! were written down mean the same in the next process.
 //!
 //! No clock is read here. Whoever holds one hands a [`Tick`] in; counts clamp a tick that lies before
 //! what they have already seen, so a clock that steps back can only make a caller wait.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -25,12 +26,6 @@ impl Tick {
     #[must_use]
     pub fn after(elapsed: Duration) -> Self {
         Self(whole_nanos(elapsed))
-    }
-
-    /// `now`, seen from `start`; the start itself where `now` lies before it.
-    #[must_use]
-    pub fn between(start: Instant, now: Instant) -> Self {
-        Self::after(now.saturating_duration_since(start))
     }
 
     /// Nanoseconds since the start.
@@ -60,12 +55,5 @@ mod tests {
         {
             assert_eq!(seconds_rounded_up(nanos), seconds, "{nanos}");
         }
-    }
-
-    #[test]
-    fn an_instant_before_the_start_is_the_start() {
-        let start = Instant::now();
-        assert_eq!(Tick::between(start + Duration::from_secs(1), start), Tick::ZERO);
-        assert_eq!(Tick::between(start, start + Duration::from_secs(2)).nanos(), 2_000_000_000);
     }
 }

@@ -41,6 +41,16 @@ impl Ceiling {
     const fn is_small(&self) -> bool {
         self.limit as usize <= log::CAPACITY
     }
+
+    /// Whether every request's own time counts.
+    pub(super) const fn is_exact(&self) -> bool {
+        self.is_small()
+    }
+
+    /// Whether two times count as one.
+    pub(super) const fn same_part(&self, one: Tick, other: Tick) -> bool {
+        one.nanos() / self.part == other.nanos() / self.part
+    }
 }
 
 /// What counts for one caller, in at most 280 bytes and without a heap.
@@ -86,32 +96,39 @@ impl Window {
         admitted
     }
 
-    /// Counts one where [`room`](Self::room) has just said that there is some.
+    /// Counts `n` where [`room`](Self::room) has just said that there is some.
     #[inline]
-    pub(super) fn take_granted(&mut self, now: Tick) {
-        self.add(1, now);
+    pub(super) fn take_granted(&mut self, n: u32, now: Tick) {
+        self.add(n, now);
     }
 
-    /// Starts from a count that was held elsewhere, as if all of it had come just now.
-    pub(super) fn carry_over(&mut self, counted: u32, ceiling: &Ceiling, now: Tick) {
-        let room = self.room(ceiling, now);
-        self.add(counted.min(room), now);
+    /// Takes back `n` that were counted at `then`; what has left the window meanwhile is gone anyway.
+    pub(super) fn give_back(&mut self, n: u32, ceiling: &Ceiling, then: Tick) {
+        match &mut self.0 {
+            Count::Exact(log) => (0..n).for_each(|_| log.remove(then.nanos())),
+            Count::Parts(parts) => parts.subtract(n, then.nanos() / ceiling.part),
+        }
     }
 
     /// Nanoseconds until [`room`](Self::room) grows: with none left, the time to wait. The whole window
     /// where nothing counts, since it cannot grow. Holds for the `now` that `room` was last asked at.
     #[must_use]
     pub fn until_more(&self, ceiling: &Ceiling, now: Tick) -> u64 {
+        self.until(1, ceiling, now)
+    }
+
+    /// Nanoseconds until there is room for `n`, and more than now.
+    #[inline]
+    pub(super) fn until(&self, n: u32, ceiling: &Ceiling, now: Tick) -> u64 {
+        let limit = ceiling.limit.saturating_sub(n.saturating_sub(1));
         let end = match &self.0 {
-            Count::Exact(log) => {
-                log.next_to_leave(ceiling.limit).map(|stamp| stamp.saturating_add(ceiling.per))
-            }
+            Count::Exact(log) => log.next_to_leave(limit).map(|stamp| stamp.saturating_add(ceiling.per)),
             Count::Parts(parts) => parts
-                .next_to_leave(ceiling.limit)
+                .next_to_leave(limit)
                 .map(|number| SubWindows::released(number).saturating_mul(ceiling.part)),
         };
         match end {
-            Some(end) if ceiling.limit > 0 => end.saturating_sub(now.nanos()),
+            Some(end) if limit > 0 => end.saturating_sub(now.nanos()),
             Some(_) | None => ceiling.per,
         }
     }

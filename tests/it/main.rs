@@ -17,6 +17,8 @@ mod floors;
 mod gateways;
 mod harness;
 mod identity;
+mod limit_kinds;
+mod limit_memory;
 mod limits;
 mod load;
 mod mesh_keys;

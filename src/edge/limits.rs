@@ -1,0 +1,136 @@
+//! What clients and operators are told of limits, and what limits get back from a request that failed.
+//!
+//! Which limits there are and what they said, the trail knows; how they count is not known here.
+
+use super::exchange::Exchange;
+use super::live::{Live, Site};
+use crate::config::checked::Dialect;
+use crate::limits::{Decision, RuleSet, headers as limits};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+const POLICY: HeaderName = HeaderName::from_static(limits::RATE_LIMIT_POLICY);
+const LIMIT: HeaderName = HeaderName::from_static(limits::RATE_LIMIT);
+const LEGACY_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const LEGACY_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const LEGACY_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// Says where the limits stand, beside what an upstream says of its own. `policy` is the text of the
+/// policies where it is known already: it is the same as long as all of them applied.
+pub(super) fn fields(
+    rules: &RuleSet,
+    decision: &Decision,
+    policy: Option<&HeaderValue>,
+    dialect: Dialect,
+    fields: &mut HeaderMap,
+) {
+    if let Some(seconds) = decision.retry_after_secs() {
+        fields.append(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    match dialect {
+        Dialect::Draft11 | Dialect::Next => {}
+        Dialect::Legacy => return legacy(rules, decision, fields),
+        Dialect::Off => return,
+    }
+    let left = limits::rate_limit(rules, decision, dialect);
+    if left.as_bytes().is_empty() {
+        return;
+    }
+    if let Ok(value) = HeaderValue::from_bytes(left.as_bytes()) {
+        fields.append(LIMIT, value);
+    }
+    if let Some(policy) = policy {
+        fields.append(POLICY, policy.clone());
+        return;
+    }
+    let mut text = String::new();
+    limits::write_rate_limit_policy(&mut text, rules, decision);
+    if let Ok(value) = HeaderValue::try_from(text) {
+        fields.append(POLICY, value);
+    }
+}
+
+/// These have room for one limit. An upstream's own stays where it leaves less.
+fn legacy(rules: &RuleSet, decision: &Decision, fields: &mut HeaderMap) {
+    let Some(ours) = limits::tightest(rules, decision) else { return };
+    let theirs: Option<u32> =
+        fields.get(&LEGACY_REMAINING).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    if theirs.is_some_and(|theirs| theirs <= ours.remaining) {
+        return;
+    }
+    fields.insert(LEGACY_LIMIT, HeaderValue::from(ours.limit));
+    fields.insert(LEGACY_REMAINING, HeaderValue::from(ours.remaining));
+    fields.insert(LEGACY_RESET, HeaderValue::from(ours.reset_secs));
+}
+
+/// Gives back what limits want back of a request that came to nothing, and counts what those that are
+/// only tried would have refused.
+pub(super) fn settle(site: &Site, live: &Live, exchange: &mut Exchange, status: u16) {
+    if status >= 500
+        && let Some(receipt) = &mut exchange.trail.receipt
+    {
+        receipt.refund();
+    }
+    let Some((rules, decision)) = exchange.trail.limits(&live.policy) else { return };
+    if rules.has_shadows() {
+        for name in decision.would_refuse(rules) {
+            site.metrics.would_limit.with_label_values(&[name.as_str()]).inc();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::checked::{Cost, Dimension, Effect, Limit, LimitKind, Refund};
+    use crate::ids::Name;
+    use crate::limits::{Limiter, Subject, Tick};
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::time::Duration;
+
+    fn told(dialect: Dialect, upstream: &[(&'static str, &'static str)]) -> Vec<String> {
+        let limiter = Limiter::new(10);
+        let limit = Limit {
+            name: Name::parse("api").expect("a name"),
+            by: vec![Dimension::Ip],
+            kind: LimitKind::Window,
+            limit: 1,
+            per: Duration::from_mins(1),
+            cost: Cost::Requests(1),
+            effect: Effect::Refuses,
+            refund: Refund::Never,
+        };
+        let rules = limiter.compile([&limit]).expect("one limit");
+        let subject = Subject::stranger(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        let mut head = HeaderMap::new();
+        for (name, value) in upstream {
+            head.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let _ = limiter.decide(&rules, &subject, Tick::ZERO);
+        fields(&rules, &limiter.decide(&rules, &subject, Tick::ZERO), None, dialect, &mut head);
+        let mut told: Vec<String> =
+            head.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("text"))).collect();
+        told.sort();
+        told
+    }
+
+    #[test]
+    fn every_dialect_says_when_to_come_back() {
+        let draft = ["ratelimit-policy: \"api\";q=1;w=60", "ratelimit: \"api\";r=0;t=60", "retry-after: 60"];
+        assert_eq!(told(Dialect::Draft11, &[]), draft);
+        assert_eq!(told(Dialect::Next, &[])[1], "ratelimit: \"api\";a=0;w=60;c=1");
+        let legacy =
+            ["retry-after: 60", "x-ratelimit-limit: 1", "x-ratelimit-remaining: 0", "x-ratelimit-reset: 60"];
+        assert_eq!(told(Dialect::Legacy, &[]), legacy);
+        assert_eq!(told(Dialect::Off, &[]), ["retry-after: 60"]);
+    }
+
+    #[test]
+    fn an_upstreams_own_limits_are_never_loosened() {
+        let theirs = [("ratelimit", "\"theirs\";r=0;t=9")];
+        assert!(told(Dialect::Draft11, &theirs).contains(&"ratelimit: \"theirs\";r=0;t=9".to_owned()));
+        let loose = [("x-ratelimit-remaining", "7"), ("x-ratelimit-limit", "9")];
+        assert_eq!(told(Dialect::Legacy, &loose)[1..3], ["x-ratelimit-limit: 1", "x-ratelimit-remaining: 0"]);
+        let strict = [("x-ratelimit-remaining", "0"), ("x-ratelimit-limit", "9")];
+        assert_eq!(told(Dialect::Legacy, &strict)[1..], ["x-ratelimit-limit: 9", "x-ratelimit-remaining: 0"]);
+    }
+}

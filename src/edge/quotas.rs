@@ -1,0 +1,97 @@
+//! How quotas stand, for operators (`GET /quotas` on the admin listener) and for callers (`/api/quota`);
+//! and the second hand that asks the disk to keep what they have reserved.
+
+use super::exchange::Exchange;
+use super::headers::X_REQUEST_ID;
+use super::live::{Live, Site};
+use crate::config::checked::Target;
+use crate::limits::{QuotaStanding, Subject};
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Where callers ask for their own.
+const PATH: &str = "/api/quota";
+
+/// Between two looks at the file.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Every quota of which something is spent.
+pub(super) fn all(site: &Site) -> Value {
+    told(&site.limiter.quotas(None, site.tick(Instant::now())))
+}
+
+fn told(standings: &[QuotaStanding]) -> Value {
+    let quotas: Vec<Value> = standings.iter().map(one).collect();
+    json!({ "quotas": quotas })
+}
+
+fn one(standing: &QuotaStanding) -> Value {
+    json!({
+        "quota": standing.quota.as_str(),
+        "by": standing.by,
+        "of": standing.of,
+        "limit": standing.limit,
+        "per": standing.per_secs,
+        "spent": standing.limit - standing.remaining,
+        "remaining": standing.remaining,
+        "more_in": standing.more_in_secs,
+    })
+}
+
+/// Whether an admitted request asks for its caller's quotas.
+pub(super) fn is_asked(live: &Live, session: &Session, exchange: &Exchange) -> bool {
+    let head = session.req_header();
+    head.uri.path() == PATH
+        && head.method == Method::GET
+        && exchange.trail.tenant.is_some()
+        && exchange
+            .admitted
+            .as_ref()
+            .is_some_and(|admitted| live.policy.routes[admitted.route].target == Target::MissionControl)
+}
+
+/// Answers with the caller's own quotas: those of its credential, its node and its tenant.
+pub(super) async fn answer(site: &Site, session: &mut Session, exchange: &Exchange) -> pingora::Result<()> {
+    let (credential, tenant) = (exchange.trail.credential.as_deref(), exchange.trail.tenant.as_deref());
+    let subject = Subject {
+        credential: credential.map(|credential| credential.number),
+        node: credential.and_then(|credential| credential.node_number),
+        tenant: tenant.map(|tenant| tenant.number),
+        // No route has this number, so quotas by route are nobody's own.
+        ..Subject::stranger(IpAddr::V4(Ipv4Addr::UNSPECIFIED), u32::MAX)
+    };
+    let quotas = told(&site.limiter.quotas(Some(&subject), site.tick(Instant::now())));
+    let body = Bytes::from(format!("{quotas}\n"));
+    let mut head = ResponseHeader::build(StatusCode::OK, Some(4))?;
+    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    head.insert_header(X_REQUEST_ID, exchange.request_id.field())?;
+    session.write_response_header(Box::new(head), false).await?;
+    session.write_response_body(Some(body), true).await
+}
+
+/// Looks after the file until the edge goes down.
+pub async fn tend(site: Arc<Site>) {
+    let mut second = tokio::time::interval(SECOND);
+    loop {
+        tokio::select! {
+            _ = second.tick() => {}
+            () = site.until_draining() => return,
+        }
+        let tended = site.clone();
+        let result =
+            tokio::task::spawn_blocking(move || tended.limiter.tend_quotas(tended.tick(Instant::now())));
+        match result.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the disk does not keep what quotas have reserved"),
+            Err(error) => tracing::error!(%error, "quotas are not looked after"),
+        }
+    }
+}
