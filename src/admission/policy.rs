@@ -197,6 +197,7 @@ impl<'c> Compiler<'c> {
                 told: [&*member("tenant", key.tenant.as_str()), &member("credential", key.id.as_str())]
                     .concat()
                     .into(),
+                scopes_field: field(&scope_words(&key.scopes)),
             };
             Some((key.hash, Arc::new(credential)))
         });
@@ -259,4 +260,8 @@ pub fn member(name: &str, word: &str) -> Box<str> {
 /// Ids are words without control characters; a node may have characters beyond ASCII, which go as UTF-8.
 fn field(text: &str) -> HeaderValue {
     HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+fn scope_words(scopes: &[Scope]) -> String {
+    scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ")
 }

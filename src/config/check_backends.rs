@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Fields that the edge itself writes, or that belong to one connection (RFC 9110, section 7.6.1).
-const OWN_HEADERS: [&str; 21] = [
+const OWN_HEADERS: [&str; 22] = [
     "connection",
     "content-length",
     "forwarded",
@@ -29,6 +29,7 @@ const OWN_HEADERS: [&str; 21] = [
     "upgrade",
     "via",
     "x-credential-id",
+    "x-credential-scopes",
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",

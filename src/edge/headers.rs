@@ -13,6 +13,7 @@ use std::net::IpAddr;
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_TENANT_ID: HeaderName = HeaderName::from_static("x-tenant-id");
 const X_CREDENTIAL_ID: HeaderName = HeaderName::from_static("x-credential-id");
+const X_CREDENTIAL_SCOPES: HeaderName = HeaderName::from_static("x-credential-scopes");
 const X_NODE_ID: HeaderName = HeaderName::from_static("x-node-id");
 const X_VERIFIED_SOURCE: HeaderName = HeaderName::from_static("x-verified-source");
 const X_MESSAGES_DROPPED: HeaderName = HeaderName::from_static("x-messages-dropped");
@@ -26,6 +27,7 @@ const IDENTITY: &[&str] = &[
     "x-client-ip",
     "x-cluster-client-ip",
     "x-credential-id",
+    "x-credential-scopes",
     "x-edge-auth",
     "x-node-id",
     "x-original-forwarded-for",
@@ -114,8 +116,14 @@ pub(super) fn cleanse(fields: &mut HeaderMap, carrier: Option<Carrier>, keep_cre
 }
 
 /// What passes between the edge and the services behind it, and is no client's business.
-const INTERNAL: &[&str] =
-    &["x-tenant-id", "x-node-id", "x-credential-id", "x-edge-auth", "x-openclaw-scopes"];
+const INTERNAL: &[&str] = &[
+    "x-tenant-id",
+    "x-node-id",
+    "x-credential-id",
+    "x-credential-scopes",
+    "x-edge-auth",
+    "x-openclaw-scopes",
+];
 
 /// Takes out of an answer what only the edge and its upstreams say to each other.
 pub(super) fn conceal(fields: &mut HeaderMap) {
@@ -149,6 +157,7 @@ pub(super) fn identify(fields: &mut HeaderMap, exchange: &Exchange, who: bool) {
     }
     if let Some(credential) = &exchange.trail.credential {
         fields.insert(X_CREDENTIAL_ID, credential.id_field.clone());
+        fields.insert(X_CREDENTIAL_SCOPES, credential.scopes_field.clone());
         if let Some(node) = &credential.node_field {
             fields.insert(X_NODE_ID, node.clone());
         }
@@ -231,6 +240,7 @@ mod tests {
             "tailscale-user-login",
             "x-edge-auth",
             "x-credential-id",
+            "x-credential-scopes",
             "x_tenant_id",
             "x-forwarded_for",
         ] {

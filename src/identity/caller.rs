@@ -53,6 +53,8 @@ pub struct Credential {
     pub node_field: Option<HeaderValue>,
     /// Tenant and credential as log lines tell them, ready made.
     pub told: Box<str>,
+    /// `X-Credential-Scopes`, ready made: the scopes as words.
+    pub scopes_field: HeaderValue,
 }
 
 /// A tenant, with what every request needs of it ready made.
@@ -206,6 +208,7 @@ mod tests {
                 id_field: HeaderValue::from_static("x"),
                 node_field: None,
                 told: Box::default(),
+                scopes_field: HeaderValue::from_static("mesh:read"),
             })
         };
         KeyRing::new([

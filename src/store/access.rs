@@ -15,6 +15,10 @@ use std::fmt;
 const TENANT_HEADER: &str = "x-tenant-id";
 /// Names the node that calls; believed from the edge alone.
 const NODE_HEADER: &str = "x-node-id";
+/// Says what the caller's key may do, as words; believed from the edge alone.
+const SCOPES_HEADER: &str = "x-credential-scopes";
+/// The scope that lets its holder change the tenant as a whole.
+const ADMIN_SCOPE: &str = "mesh:admin";
 /// Carries the secret that the edge and the store share.
 const EDGE_HEADER: &str = "x-edge-auth";
 /// Carries an API key, where `Authorization: Bearer` does not.
@@ -83,6 +87,8 @@ pub enum Rights {
     Read,
     /// Read and write.
     Write,
+    /// Read, write, and what changes the tenant as a whole: its keys, its erasure.
+    Admin,
 }
 
 /// The store's own keys by their hash. Looking a hash up tells nothing by its time: whoever could
@@ -150,7 +156,16 @@ impl Access {
     pub fn may_write_skills(&self) -> bool {
         match self.rights {
             Rights::Read => false,
-            Rights::Write => true,
+            Rights::Write | Rights::Admin => true,
+        }
+    }
+
+    /// Whether the caller may change the tenant as a whole.
+    #[must_use]
+    pub fn may_administer(&self) -> bool {
+        match self.rights {
+            Rights::Read | Rights::Write => false,
+            Rights::Admin => true,
         }
     }
 
@@ -179,7 +194,11 @@ fn named_by_edge(headers: &HeaderMap) -> Result<Access, Stranger> {
     let tenant = single(headers, TENANT_HEADER)?.ok_or(Stranger)?;
     let tenant = TenantId::parse(tenant).map_err(|_| Stranger)?;
     let node = single(headers, NODE_HEADER)?.map(NodeId::parse).transpose().map_err(|_| Stranger)?;
-    Ok(Access { tenant, node, rights: Rights::Write })
+    // What may be read and written is the edge's routes to say; what they cannot tell apart is asked here.
+    let scopes = single(headers, SCOPES_HEADER)?.unwrap_or_default();
+    let admin = scopes.split(' ').any(|scope| scope == ADMIN_SCOPE);
+    let rights = if admin { Rights::Admin } else { Rights::Write };
+    Ok(Access { tenant, node, rights })
 }
 
 /// The one value of a header. Two are refused: another program on the way may have read the other one.
@@ -292,6 +311,21 @@ mod tests {
     fn a_key_that_reads_does_not_write() {
         let reader = keys().admit(&headers(&[("x-api-key", "globex-key")])).unwrap();
         assert!(!reader.may_write("mesh") && !reader.may_write_skills());
+    }
+
+    #[test]
+    fn only_the_admin_scope_lets_a_caller_of_the_edge_administer() {
+        let may = |scopes: &'static str| {
+            let access = Trust::Edge
+                .admit(&headers(&[("x-tenant-id", "acme"), ("x-credential-scopes", scopes)]))
+                .unwrap();
+            access.may_administer()
+        };
+        assert!(may("mesh:admin") && may("mesh:read mesh:admin"));
+        assert!(!may("mesh:write") && !may("mesh:administer") && !may("") && !may("xmesh:admin"));
+        let twice =
+            [("x-tenant-id", "acme"), ("x-credential-scopes", "a"), ("x-credential-scopes", "mesh:admin")];
+        assert_eq!(Trust::Edge.admit(&headers(&twice)), Err(Stranger));
     }
 
     #[test]

@@ -2,8 +2,11 @@
 //!
 //! The values of members are kept as text, because a memory's value goes to the database as it came.
 
+use super::conditions;
 use super::json::Json;
-use super::model::{MOST_HITS, NewMemory, NewSkill, USUAL_HITS};
+use super::model::{
+    Act, Condition, Content, Expiry, Kind, MOST_HITS, NewMemory, NewSkill, Target, USUAL_HITS,
+};
 use super::reply::Refusal;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -19,11 +22,38 @@ pub(crate) struct Search {
     pub(crate) limit: u32,
 }
 
+/// What a client puts, and when it ends if the client says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct New {
+    pub(crate) content: Content,
+    pub(crate) expiry: Option<Expiry>,
+}
+
+/// One operation of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Operation {
+    pub(crate) asked: Asked,
+    /// What it says must hold; none when it says nothing.
+    pub(crate) condition: Option<Condition>,
+}
+
+/// What an operation of a batch asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// That something is written.
+    Put(New),
+    /// Anything else.
+    Do(Act),
+}
+
+/// Longest time to live: a hundred years.
+const LONGEST: i64 = 100 * 366 * 24 * 3600;
+
 /// Reads the body of `PUT /mesh/memory`.
 ///
 /// # Errors
 /// A [`Refusal`] that says what is missing.
-pub(crate) fn memory(bytes: &[u8]) -> Result<NewMemory, Refusal> {
+pub(crate) fn memory(bytes: &[u8]) -> Result<New, Refusal> {
     #[derive(Deserialize)]
     struct Body<'a> {
         #[serde(borrow, default, deserialize_with = "given")]
@@ -34,6 +64,10 @@ pub(crate) fn memory(bytes: &[u8]) -> Result<NewMemory, Refusal> {
         value: Option<&'a RawValue>,
         #[serde(borrow, default, deserialize_with = "given")]
         node_id: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        ttl: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        expires_at: Option<&'a RawValue>,
     }
     let body: Body<'_> = object(bytes)?;
     let node_id = match body.node_id.map(RawValue::get) {
@@ -47,14 +81,15 @@ pub(crate) fn memory(bytes: &[u8]) -> Result<NewMemory, Refusal> {
     let key = name(body.key).ok_or(Refusal::MissingMemory)?;
     // `null` is a value; only an absent one is missing.
     let value = body.value.and_then(|raw| Json::parse(raw.get())).ok_or(Refusal::MissingMemory)?;
-    Ok(NewMemory { scope, key, value, node_id })
+    let expiry = expiry(body.ttl, body.expires_at)?;
+    Ok(New { content: Content::Memory(NewMemory { scope, key, value, node_id }), expiry })
 }
 
 /// Reads the body of `PUT /mesh/skills`.
 ///
 /// # Errors
 /// A [`Refusal`] that says what is missing.
-pub(crate) fn skill(bytes: &[u8]) -> Result<NewSkill, Refusal> {
+pub(crate) fn skill(bytes: &[u8]) -> Result<New, Refusal> {
     #[derive(Deserialize)]
     struct Body<'a> {
         #[serde(borrow, default, deserialize_with = "given")]
@@ -65,6 +100,10 @@ pub(crate) fn skill(bytes: &[u8]) -> Result<NewSkill, Refusal> {
         content: Option<&'a RawValue>,
         #[serde(borrow, default, deserialize_with = "given")]
         path: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        ttl: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        expires_at: Option<&'a RawValue>,
     }
     let body: Body<'_> = object(bytes)?;
     let skill = NewSkill {
@@ -77,7 +116,111 @@ pub(crate) fn skill(bytes: &[u8]) -> Result<NewSkill, Refusal> {
     if skill.content.is_none() && skill.path.is_none() {
         return Err(Refusal::MissingContent);
     }
-    Ok(skill)
+    let expiry = expiry(body.ttl, body.expires_at)?;
+    Ok(New { content: Content::Skill(skill), expiry })
+}
+
+/// Reads the body of `POST …/restore`: the version to bring back, where it says one.
+///
+/// # Errors
+/// [`Refusal::InvalidBody`], [`Refusal::InvalidNumber`].
+pub(crate) fn version(bytes: &[u8]) -> Result<Option<i64>, Refusal> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow, default)]
+        version: Option<&'a RawValue>,
+    }
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    let body: Body<'_> = object(bytes)?;
+    body.version.map(|raw| raw.get().parse().map_err(|_| Refusal::InvalidNumber)).transpose()
+}
+
+/// Reads the body of `POST /mesh/batch`: an array of operations, or an object with them as `operations`.
+/// Each is read by itself, so that the answer can say which one is wrong.
+///
+/// # Errors
+/// [`Refusal::InvalidBody`].
+pub(crate) fn operations(bytes: &[u8]) -> Result<Vec<Result<Operation, Refusal>>, Refusal> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        operations: Vec<&'a RawValue>,
+    }
+    let raw: Vec<&RawValue> = match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'[') => serde_json::from_slice(bytes).map_err(|_| Refusal::InvalidBody)?,
+        Some(_) | None => object::<Body<'_>>(bytes)?.operations,
+    };
+    Ok(raw.into_iter().map(|raw| operation(raw.get().as_bytes())).collect())
+}
+
+/// An operation names its row as the bodies of single writes do: with `name` a skill, else a memory.
+fn operation(bytes: &[u8]) -> Result<Operation, Refusal> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow, default, deserialize_with = "given")]
+        op: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        scope: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        key: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        name: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        version: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        if_match: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        if_none_match: Option<&'a RawValue>,
+    }
+    let body: Body<'_> = object(bytes)?;
+    let condition = match (text(body.if_match), text(body.if_none_match)) {
+        (None, None) if body.if_match.is_none() && body.if_none_match.is_none() => None,
+        (Some(tags), None) => Some(conditions::if_match(&tags)?),
+        (None, Some(star)) if star == "*" => Some(Condition::Absent),
+        (None | Some(_), None | Some(_)) => return Err(Refusal::InvalidCondition),
+    };
+    let target = match (name(body.name), name(body.scope), name(body.key)) {
+        (Some(skill), None, None) => Ok(Target::skill(&skill)),
+        (None, Some(scope), Some(key)) => Ok(Target { kind: Kind::Memory, scope, name: key }),
+        (None | Some(_), None | Some(_), None | Some(_)) => Err(Refusal::MissingTarget),
+    };
+    let asked = match name(body.op).as_deref() {
+        Some("put") => Asked::Put(if body.name.is_some() { skill(bytes)? } else { memory(bytes)? }),
+        Some("delete") => Asked::Do(Act::Delete(target?)),
+        Some("purge") => Asked::Do(Act::Purge(target?)),
+        Some("restore") => {
+            let version =
+                body.version.and_then(|raw| raw.get().parse().ok()).ok_or(Refusal::InvalidNumber)?;
+            Asked::Do(Act::Restore(target?, version))
+        }
+        Some(_) | None => return Err(Refusal::UnknownOperation),
+    };
+    Ok(Operation { asked, condition })
+}
+
+/// When a row ends: after `ttl` seconds, at `expires_at`, or never with a `null` for either.
+fn expiry(ttl: Option<&RawValue>, expires_at: Option<&RawValue>) -> Result<Option<Expiry>, Refusal> {
+    let number = |raw: &RawValue| raw.get().parse::<i64>().map_err(|_| Refusal::InvalidTtl);
+    match (ttl.map(|raw| (raw, raw.get())), expires_at.map(|raw| (raw, raw.get()))) {
+        (None, None) => Ok(None),
+        (Some((_, "null")), None) | (None, Some((_, "null"))) => Ok(Some(Expiry::Never)),
+        (Some((raw, _)), None) => time_to_live(number(raw)?).map(Some),
+        (None, Some((raw, _))) => match number(raw)? {
+            second if second > 0 => Ok(Some(Expiry::At(second))),
+            _ => Err(Refusal::InvalidTtl),
+        },
+        (Some(_), Some(_)) => Err(Refusal::InvalidTtl),
+    }
+}
+
+/// A time to live of so many seconds.
+///
+/// # Errors
+/// [`Refusal::InvalidTtl`] when it is none or longer than a hundred years.
+pub(crate) fn time_to_live(seconds: i64) -> Result<Expiry, Refusal> {
+    if (1..=LONGEST).contains(&seconds) { Ok(Expiry::After(seconds)) } else { Err(Refusal::InvalidTtl) }
 }
 
 /// Reads the body of `POST /mesh/query`.
@@ -162,6 +305,20 @@ fn text(raw: Option<&RawValue>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn memory(bytes: &[u8]) -> Result<NewMemory, Refusal> {
+        match super::memory(bytes)?.content {
+            Content::Memory(memory) => Ok(memory),
+            Content::Skill(skill) => panic!("{skill:?}"),
+        }
+    }
+
+    fn skill(bytes: &[u8]) -> Result<NewSkill, Refusal> {
+        match super::skill(bytes)?.content {
+            Content::Skill(skill) => Ok(skill),
+            Content::Memory(memory) => panic!("{memory:?}"),
+        }
+    }
 
     #[test]
     fn a_memory_needs_scope_key_and_value_and_null_is_a_value() {
@@ -265,5 +422,66 @@ mod tests {
             assert_eq!(limit_of(Some(text)), limit, "{text}");
         }
         assert_eq!(limit_of(None), 25);
+    }
+
+    #[test]
+    fn a_row_ends_after_a_time_at_a_time_or_never() {
+        let read = |more: &str| {
+            let text = format!(r#"{{"scope":"m","key":"k","value":1{more}}}"#);
+            super::memory(text.as_bytes()).map(|new| new.expiry)
+        };
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(read(r#","ttl":60"#), Ok(Some(Expiry::After(60))));
+        assert_eq!(read(r#","expires_at":1900000000"#), Ok(Some(Expiry::At(1_900_000_000))));
+        assert_eq!(read(r#","ttl":null"#), Ok(Some(Expiry::Never)));
+        for bad in ["0", "-1", "1.5", "\"60\"", "99999999999", "true"] {
+            assert_eq!(read(&format!(r#","ttl":{bad}"#)), Err(Refusal::InvalidTtl), "{bad}");
+        }
+        assert_eq!(read(r#","ttl":1,"expires_at":1900000000"#), Err(Refusal::InvalidTtl));
+    }
+
+    #[test]
+    fn an_operation_names_its_row_and_what_must_hold() {
+        let read = |text: &str| operation(text.as_bytes());
+        let delete = read(r#"{"op":"delete","scope":"m","key":"k","if_match":"\"v1.7\""}"#).unwrap();
+        let expected = Operation {
+            asked: Asked::Do(Act::Delete(Target::memory("m", "k"))),
+            condition: Some(Condition::Unchanged(vec![7])),
+        };
+        assert_eq!(delete, expected);
+        let put =
+            read(r#"{"op":"put","name":"s","source_node":"n","content":"c","if_none_match":"*"}"#).unwrap();
+        assert!(matches!(put.asked, Asked::Put(New { content: Content::Skill(_), .. })));
+        assert_eq!(put.condition, Some(Condition::Absent));
+        assert_eq!(
+            read(r#"{"op":"restore","name":"s","version":3}"#).unwrap().asked,
+            Asked::Do(Act::Restore(Target::skill("s"), 3))
+        );
+        for (text, why) in [
+            (r#"{"scope":"m","key":"k","value":1}"#, Refusal::UnknownOperation),
+            (r#"{"op":"drop","scope":"m","key":"k"}"#, Refusal::UnknownOperation),
+            (r#"{"op":"delete","scope":"m"}"#, Refusal::MissingTarget),
+            (r#"{"op":"delete","scope":"m","key":"k","name":"s"}"#, Refusal::MissingTarget),
+            (r#"{"op":"restore","scope":"m","key":"k"}"#, Refusal::InvalidNumber),
+            (
+                r#"{"op":"delete","scope":"m","key":"k","if_none_match":"\"v1.7\""}"#,
+                Refusal::InvalidCondition,
+            ),
+            (r#"{"op":"delete","scope":"m","key":"k","if_match":7}"#, Refusal::InvalidCondition),
+            (r#"{"op":"put","scope":"m","key":"k"}"#, Refusal::MissingMemory),
+            ("[]", Refusal::InvalidBody),
+        ] {
+            assert_eq!(read(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_an_array_or_an_object_with_one() {
+        let count = |text: &str| operations(text.as_bytes()).map(|all| all.len());
+        assert_eq!(count("[]"), Ok(0));
+        assert_eq!(count(r#" {"operations":[{},7]}"#), Ok(2));
+        for bad in ["", "7", "{}", r#"{"operations":7}"#, "[", "null"] {
+            assert_eq!(count(bad), Err(Refusal::InvalidBody), "{bad}");
+        }
     }
 }

@@ -116,6 +116,8 @@ enum RawRights {
     /// Read and write.
     #[default]
     Write,
+    /// Read, write, and what changes the tenant as a whole: its keys, its erasure.
+    Admin,
 }
 
 /// The operator's log.
@@ -244,6 +246,7 @@ fn api_key(raw: &RawKey, spot: Spot<'_>, checker: &mut Checker, around: Surround
     let rights = match raw.access {
         RawRights::Read => Rights::Read,
         RawRights::Write => Rights::Write,
+        RawRights::Admin => Rights::Admin,
     };
     Some(ApiKey { id: id?, tenant: tenant?, hash: hash?, rights })
 }

@@ -4,16 +4,18 @@
 //! [`Trust`] let in. Knows nothing of SQL.
 
 use super::access::{Access, Trust};
-use super::model::{Act, Bounds, Condition, Content, Done, Expiry, Filter, Kind, Place, Target, Write};
+use super::cursor::Cursors;
+use super::model::Kind;
 use super::observe::{Op, Outcome};
+use super::policy::Policy;
 use super::reply::{self, Refusal};
-use super::uri::{self, Parameters};
-use super::{Store, body};
+use super::uri::Parameters;
+use super::{Store, batch_api, body, list_api, rows_api};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, RawQuery, State};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
@@ -31,13 +33,15 @@ const MOST_BODIES: usize = 128 * 1024 * 1024;
 /// Time for a whole body.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-const MEMORY: &str = "/mesh/memory/";
-const SKILLS: &str = "/mesh/skills/";
+pub(super) const MEMORY: &str = "/mesh/memory/";
+pub(super) const SKILLS: &str = "/mesh/skills/";
 
 /// What every handler has at hand.
 #[derive(Clone)]
 pub(crate) struct App {
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
+    pub(super) policy: Arc<Policy>,
+    pub(super) cursors: Cursors,
     trust: Arc<Trust>,
     /// A permit is a byte of body that may be held.
     bodies: Arc<Semaphore>,
@@ -47,6 +51,8 @@ pub(crate) struct App {
 /// The API over this store, for those whom `trust` lets in.
 pub(crate) fn router(store: Arc<Store>, trust: Trust) -> Router {
     let app = App {
+        policy: store.policy(),
+        cursors: Cursors::new(store.signing_key()),
         store,
         trust: Arc::new(trust),
         bodies: Arc::new(Semaphore::new(MOST_BODIES)),
@@ -55,11 +61,19 @@ pub(crate) fn router(store: Arc<Store>, trust: Trust) -> Router {
     Router::new()
         .route("/", get(health))
         .route("/health", get(health))
-        .route("/mesh/memory", get(memories).put(put_memory))
-        .route("/mesh/memory/{*rest}", get(memory))
+        .route("/mesh/memory", get(memories).put(rows_api::put_memory))
+        .route(
+            "/mesh/memory/{*rest}",
+            get(rows_api::memory).delete(rows_api::delete_memory).post(rows_api::restore_memory),
+        )
         .route("/mesh/query", post(query))
-        .route("/mesh/skills", get(skills).put(put_skill))
-        .route("/mesh/skills/{name}", get(skill))
+        .route("/mesh/skills", get(list_api::skills).put(rows_api::put_skill))
+        .route(
+            "/mesh/skills/{*rest}",
+            get(rows_api::skill).delete(rows_api::delete_skill).post(rows_api::restore_skill),
+        )
+        .route("/mesh/batch", post(batch_api::batch))
+        .route("/mesh/tenant", delete(batch_api::erase))
         .fallback(|| async { Refusal::NotFound })
         .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed })
         .with_state(app)
@@ -82,12 +96,12 @@ async fn health(State(app): State<App>) -> Response {
 async fn memories(
     State(app): State<App>,
     access: Access,
+    headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let found = Parameters::parse(query.as_deref())?;
     let Some(words) = found.q else {
-        let list =
-            async { app.list(&access, Filter { scope: found.scope, ..Filter::all(Kind::Memory) }).await };
+        let list = app.list(&access, &headers, Kind::Memory, &found);
         return app.observed(Op::MemoryList, list).await;
     };
     let search = async {
@@ -112,82 +126,21 @@ async fn query(
     app.observed(Op::MemorySearch, search).await
 }
 
-async fn memory(State(app): State<App>, access: Access, uri: Uri) -> Result<Response, Refusal> {
-    let look = async {
-        let (scope, key) = uri::scope_and_key(below(&uri, MEMORY)?)?;
-        let found = app.store.row(&access, Target { kind: Kind::Memory, scope, name: key }).await?;
-        found.map(|row| reply::row(&row)).ok_or(Refusal::NotFound)
-    };
-    app.observed(Op::MemoryGet, look).await
-}
-
-async fn put_memory(
-    State(app): State<App>,
-    access: Access,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refusal> {
-    let put = async {
-        let held = app.hold(&headers, body).await?;
-        let memory = body::memory(&held.bytes)?;
-        if !access.may_write(&memory.scope) {
-            tracing::warn!(
-                tenant = %access.tenant(),
-                node = ?access.node(),
-                "a write to a scope that is not the caller's was refused"
-            );
-            return Err(Refusal::Forbidden);
-        }
-        app.put(&access, Content::Memory(memory)).await
-    };
-    app.observed(Op::MemoryPut, put).await
-}
-
-async fn skills(State(app): State<App>, access: Access) -> Result<Response, Refusal> {
-    app.observed(Op::SkillList, app.list(&access, Filter::all(Kind::Skill))).await
-}
-
-async fn skill(State(app): State<App>, access: Access, uri: Uri) -> Result<Response, Refusal> {
-    let look = async {
-        let name = uri::segment(below(&uri, SKILLS)?)?;
-        let found = app.store.row(&access, Target::skill(&name)).await?;
-        found.map(|row| reply::row(&row)).ok_or(Refusal::NotFound)
-    };
-    app.observed(Op::SkillGet, look).await
-}
-
-async fn put_skill(
-    State(app): State<App>,
-    access: Access,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refusal> {
-    let put = async {
-        let held = app.hold(&headers, body).await?;
-        let skill = body::skill(&held.bytes)?;
-        if !access.may_write_skills() {
-            return Err(Refusal::Forbidden);
-        }
-        app.put(&access, Content::Skill(skill)).await
-    };
-    app.observed(Op::SkillPut, put).await
-}
-
 /// The path as it came, past a prefix. The router's own decoding could not tell a slash in a scope from
 /// one after it.
-fn below<'a>(uri: &'a Uri, prefix: &str) -> Result<&'a str, Refusal> {
+pub(super) fn below<'a>(uri: &'a Uri, prefix: &str) -> Result<&'a str, Refusal> {
     uri.path().strip_prefix(prefix).ok_or(Refusal::NotFound)
 }
 
 /// A whole body, and its share of what may be held.
-struct Held {
-    bytes: Bytes,
+pub(super) struct Held {
+    pub(super) bytes: Bytes,
     _share: OwnedSemaphorePermit,
 }
 
 impl App {
     /// Reads a body, within bounds of length, time and what all bodies together may take.
-    async fn hold(&self, headers: &HeaderMap, body: Body) -> Result<Held, Refusal> {
+    pub(super) async fn hold(&self, headers: &HeaderMap, body: Body) -> Result<Held, Refusal> {
         let announced =
             headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         let length = announced.unwrap_or(MOST_BODY);
@@ -204,30 +157,25 @@ impl App {
         Ok(Held { bytes, _share: share })
     }
 
-    async fn list(&self, access: &Access, filter: Filter) -> Result<Response, Refusal> {
-        let page = self.store.page(access, filter, Place::Newest, u32::MAX).await?;
-        Ok(reply::rows(&page.rows))
-    }
-
-    async fn put(&self, access: &Access, content: Content) -> Result<Response, Refusal> {
-        let act = Act::Put { content, expiry: Expiry::Never, sent_ms: None, proof: None };
-        let write = Write { act, condition: Condition::Always };
-        match self.store.commit(access, vec![write], Bounds::default()).await?.pop() {
-            Some(Done::Written(row)) => Ok(reply::row(&*row)),
-            // A write without a condition is done or fails.
-            Some(Done::Deleted(_) | Done::Purged | Done::Passed) | None => Err(Refusal::Unavailable),
-        }
-    }
-
-    async fn observed(
+    pub(super) async fn observed(
         &self,
         op: Op,
         work: impl Future<Output = Result<Response, Refusal>>,
     ) -> Result<Response, Refusal> {
+        self.observed_as(op, work, |_| None).await
+    }
+
+    /// The same for work whose result may be a refusal in other words; `outcome` says which.
+    pub(super) async fn observed_as<T>(
+        &self,
+        op: Op,
+        work: impl Future<Output = Result<T, Refusal>>,
+        outcome: impl Fn(&T) -> Option<Outcome>,
+    ) -> Result<T, Refusal> {
         let started = now();
         let result = work.await;
         let outcome = match &result {
-            Ok(_) => Outcome::Done,
+            Ok(done) => outcome(done).unwrap_or(Outcome::Done),
             Err(refusal) => refusal.outcome(),
         };
         self.store.observe().operation(op, outcome, started.elapsed().as_secs_f64());
@@ -250,6 +198,8 @@ mod tests {
         let settings = Settings::new(folder.path("mesh.db"), tenant("default"));
         let store = Arc::new(Store::open(&settings, Arc::new(Unobserved)).unwrap());
         App {
+            policy: store.policy(),
+            cursors: Cursors::new(store.signing_key()),
             store,
             trust: Arc::new(Trust::Edge),
             bodies: Arc::new(Semaphore::new(most_bodies)),

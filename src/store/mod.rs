@@ -5,18 +5,24 @@
 //! The store knows nothing of the edge: they meet over HTTP, also inside one process.
 
 mod access;
+mod batch_api;
 mod body;
 mod clock;
+mod conditions;
 mod config;
+mod cursor;
 mod error;
 mod http;
 #[cfg(test)]
 mod http_tests;
 mod json;
+mod list_api;
 mod model;
 mod observe;
+mod policy;
 mod reply;
 mod repository;
+mod rows_api;
 mod serve;
 pub mod socket;
 mod sqlite;
@@ -34,6 +40,7 @@ pub use model::{
     NewMemory, NewSkill, Page, Place, Row, Stamp, Stretch, Target, ToJson, Usage, Version, Write,
 };
 pub use observe::{Observe, Op, Outcome, Unobserved};
+pub use policy::{Policy, ScopeTtl, TenantRules};
 pub use serve::{Listener, ServeError, serve};
 pub use sqlite::Opened;
 
@@ -56,13 +63,22 @@ pub struct Settings {
     pub waiting: usize,
     /// Where the time comes from.
     pub clock: Clock,
+    /// What tenants may keep, and for how long.
+    pub policy: Policy,
 }
 
 impl Settings {
     /// The usual numbers.
     #[must_use]
     pub fn new(database: PathBuf, legacy_tenant: TenantId) -> Self {
-        Self { database, legacy_tenant, readers: 4, waiting: 1024, clock: Clock::System }
+        Self {
+            database,
+            legacy_tenant,
+            readers: 4,
+            waiting: 1024,
+            clock: Clock::System,
+            policy: Policy::default(),
+        }
     }
 }
 
@@ -70,6 +86,7 @@ impl Settings {
 pub struct Store {
     repository: Repository,
     observe: Arc<dyn Observe>,
+    policy: Arc<Policy>,
 }
 
 impl fmt::Debug for Store {
@@ -84,7 +101,7 @@ impl Store {
     /// # Errors
     /// [`OpenError`]; the file is then as it was.
     pub fn open(settings: &Settings, observe: Arc<dyn Observe>) -> Result<Self, OpenError> {
-        let Settings { database, legacy_tenant, readers, waiting, clock } = settings;
+        let Settings { database, legacy_tenant, readers, waiting, clock, policy } = settings;
         let (engine, opened) =
             sqlite::Engine::open(database, legacy_tenant, *readers, *waiting, clock.clone())?;
         let database = database.display();
@@ -104,7 +121,7 @@ impl Store {
                 );
             }
         }
-        Ok(Self { repository: Repository::Sqlite(engine), observe })
+        Ok(Self { repository: Repository::Sqlite(engine), observe, policy: Arc::new(policy.clone()) })
     }
 
     /// Does all of the writes or none, in order, each seeing the ones before; answered when it is on the
@@ -215,6 +232,12 @@ impl Store {
     /// [`StoreError`].
     pub async fn tenants(&self) -> Result<Vec<TenantId>, StoreError> {
         self.repository.tenants().await
+    }
+
+    /// What tenants may keep, and for how long.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy)
     }
 
     /// A key of the database's own.

@@ -333,10 +333,13 @@ impl Filter {
     }
 }
 
+/// Most bytes of rows ([`Content::bytes`]) in one page; the row that goes beyond is its last.
+pub(crate) const MOST_PAGE_BYTES: i64 = 16 * 1024 * 1024;
+
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// At most as many rows as were asked for.
+    /// At most as many rows as were asked for; fewer when they are long ([`MOST_PAGE_BYTES`]).
     pub rows: Vec<Row>,
     /// Where the next page starts; none after the last.
     pub next: Option<Place>,

@@ -11,24 +11,42 @@ pub enum Op {
     MemorySearch,
     /// A memory was put.
     MemoryPut,
+    /// A memory was deleted or purged.
+    MemoryDelete,
     /// One skill.
     SkillGet,
     /// All skills.
     SkillList,
     /// A skill was put.
     SkillPut,
+    /// A skill was deleted or purged.
+    SkillDelete,
+    /// A row's past.
+    History,
+    /// A row's past was brought back.
+    Restore,
+    /// Several writes at once.
+    Batch,
+    /// Everything of a tenant.
+    Erase,
 }
 
 impl Op {
     /// Every operation, for whoever wants to start all counts at nought.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::MemoryGet,
         Self::MemoryList,
         Self::MemorySearch,
         Self::MemoryPut,
+        Self::MemoryDelete,
         Self::SkillGet,
         Self::SkillList,
         Self::SkillPut,
+        Self::SkillDelete,
+        Self::History,
+        Self::Restore,
+        Self::Batch,
+        Self::Erase,
     ];
 
     /// A label.
@@ -39,9 +57,15 @@ impl Op {
             Self::MemoryList => "memory_list",
             Self::MemorySearch => "memory_search",
             Self::MemoryPut => "memory_put",
+            Self::MemoryDelete => "memory_delete",
             Self::SkillGet => "skill_get",
             Self::SkillList => "skill_list",
             Self::SkillPut => "skill_put",
+            Self::SkillDelete => "skill_delete",
+            Self::History => "history",
+            Self::Restore => "restore",
+            Self::Batch => "batch",
+            Self::Erase => "erase",
         }
     }
 }

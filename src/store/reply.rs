@@ -1,13 +1,15 @@
 //! Every answer that is not a row: its status, its words, its headers, in one place.
 
 use super::access::Stranger;
+use super::conditions;
 use super::error::{CommitError, StoreError};
-use super::model::{Conflict, ToJson};
+use super::model::{Conflict, Done, Row, Stamp, ToJson, Version};
 use super::observe::Outcome;
+use super::uri::Parameters;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// Why a request was not done. What a client is told tells nothing about other tenants: a row of
 /// theirs and no row are one answer.
@@ -45,6 +47,30 @@ pub(crate) enum Refusal {
     UnknownMode,
     /// Semantic search needs an embedding service, and none is configured.
     NoSemanticSearch,
+    /// The caller may not administer the tenant.
+    NotAdmin,
+    /// The tenant was not named again.
+    NotConfirmed,
+    /// A scope, key or value is longer than may be.
+    TooLong,
+    /// A condition that cannot be read, or two.
+    InvalidCondition,
+    /// A write that must say what it has read does not.
+    PreconditionRequired,
+    /// A number that is none.
+    InvalidNumber,
+    /// A time to live that is none.
+    InvalidTtl,
+    /// An operation that does not say of which row.
+    MissingTarget,
+    /// An operation that is none.
+    UnknownOperation,
+    /// A batch with more than may be.
+    TooManyOperations,
+    /// A cursor that the store did not make for this list.
+    InvalidCursor,
+    /// An order that is none.
+    UnknownOrder,
     /// The row is not as the request says.
     PreconditionFailed,
     /// The tenant has as many rows as it may.
@@ -76,6 +102,22 @@ impl Refusal {
             Self::MissingWords => (StatusCode::BAD_REQUEST, "Missing query or q"),
             Self::UnknownMode => (StatusCode::BAD_REQUEST, "Unknown mode; use fts or semantic"),
             Self::NoSemanticSearch => (StatusCode::SERVICE_UNAVAILABLE, "Semantic search is not configured"),
+            Self::NotAdmin => (StatusCode::FORBIDDEN, "Forbidden: this needs the admin right"),
+            Self::NotConfirmed => (StatusCode::BAD_REQUEST, "Name the tenant in confirm to erase it"),
+            Self::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "Scope, key or value too long"),
+            Self::InvalidCondition => (StatusCode::BAD_REQUEST, "Invalid If-Match or If-None-Match"),
+            Self::PreconditionRequired => {
+                (StatusCode::PRECONDITION_REQUIRED, "This write needs If-Match or If-None-Match: *")
+            }
+            Self::InvalidNumber => (StatusCode::BAD_REQUEST, "Invalid number"),
+            Self::InvalidTtl => (StatusCode::BAD_REQUEST, "Invalid ttl or expires_at"),
+            Self::MissingTarget => (StatusCode::BAD_REQUEST, "An operation needs scope and key, or name"),
+            Self::UnknownOperation => {
+                (StatusCode::BAD_REQUEST, "Unknown op; use put, delete, restore or purge")
+            }
+            Self::TooManyOperations => (StatusCode::BAD_REQUEST, "A batch has at most 1000 operations"),
+            Self::InvalidCursor => (StatusCode::BAD_REQUEST, "Invalid cursor"),
+            Self::UnknownOrder => (StatusCode::BAD_REQUEST, "Unknown order; use newest or key"),
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "Precondition failed"),
             Self::TooManyRows => (StatusCode::INSUFFICIENT_STORAGE, "The tenant may keep no more rows"),
             Self::TooManyBytes => (StatusCode::INSUFFICIENT_STORAGE, "The tenant may keep no more bytes"),
@@ -101,6 +143,18 @@ impl Refusal {
             | Self::MissingWords
             | Self::UnknownMode
             | Self::NoSemanticSearch => Outcome::Invalid,
+            Self::NotAdmin => Outcome::Forbidden,
+            Self::NotConfirmed => Outcome::Invalid,
+            Self::TooLong => Outcome::Invalid,
+            Self::InvalidCondition => Outcome::Invalid,
+            Self::PreconditionRequired => Outcome::Conflict,
+            Self::InvalidNumber => Outcome::Invalid,
+            Self::InvalidTtl => Outcome::Invalid,
+            Self::MissingTarget => Outcome::Invalid,
+            Self::UnknownOperation => Outcome::Invalid,
+            Self::TooManyOperations => Outcome::Invalid,
+            Self::InvalidCursor => Outcome::Invalid,
+            Self::UnknownOrder => Outcome::Invalid,
             Self::PreconditionFailed => Outcome::Conflict,
             Self::TooManyRows | Self::TooManyBytes => Outcome::Full,
             Self::Busy => Outcome::Busy,
@@ -109,16 +163,30 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// The answer when it is one of several operations that is refused.
+    pub(crate) fn at(self, index: usize) -> Response {
+        let (status, words) = self.parts();
+        let mut response = json(status, format!("{{\"error\":\"{words}\",\"index\":{index}}}").into_bytes());
+        self.fields(response.headers_mut());
+        response
+    }
+
+    fn fields(self, headers: &mut HeaderMap) {
+        if self == Self::Unauthorized {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self == Self::Busy {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, words) = self.parts();
         let mut response = json(status, format!("{{\"error\":\"{words}\"}}").into_bytes());
-        if self == Self::Unauthorized {
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if self == Self::Busy {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+        self.fields(response.headers_mut());
         response
     }
 }
@@ -158,10 +226,157 @@ impl From<Stranger> for Refusal {
     }
 }
 
+/// How often the row was written.
+const MESH_VERSION: HeaderName = HeaderName::from_static("mesh-version");
+/// Unix seconds from which on it is gone.
+const MESH_EXPIRES_AT: HeaderName = HeaderName::from_static("mesh-expires-at");
+
 /// One row.
-pub(crate) fn row(row: &impl ToJson) -> Response {
+pub(crate) fn row(row: &Row, parameters: &Parameters) -> Response {
     let mut out = Vec::with_capacity(256);
-    row.write_json(&mut out);
+    write_row(&mut out, row, parameters);
+    let mut response = json(StatusCode::OK, out);
+    stamp(response.headers_mut(), &row.stamp);
+    response
+}
+
+/// One row for a caller who may have it already.
+///
+/// # Errors
+/// [`Refusal::InvalidCondition`].
+pub(crate) fn known_row(
+    found: &Row,
+    headers: &HeaderMap,
+    parameters: &Parameters,
+) -> Result<Response, Refusal> {
+    if conditions::is_known(headers, &conditions::tag(&found.stamp))? {
+        let mut response = StatusCode::NOT_MODIFIED.into_response();
+        stamp(response.headers_mut(), &found.stamp);
+        shared(response.headers_mut());
+        return Ok(response);
+    }
+    let mut response = row(found, parameters);
+    shared(response.headers_mut());
+    Ok(response)
+}
+
+fn stamp(headers: &mut HeaderMap, stamp: &Stamp) {
+    headers.insert(ETAG, conditions::tag(stamp));
+    headers.insert(MESH_VERSION, HeaderValue::from(stamp.version));
+    if let Some(end) = stamp.expires_at {
+        headers.insert(MESH_EXPIRES_AT, HeaderValue::from(end));
+    }
+}
+
+/// What is shared changes under a cache's hands, and belongs to one tenant: a cache may keep it for the one
+/// caller, and asks each time whether it is still so.
+pub(crate) fn shared(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(VARY, HeaderValue::from_static("Authorization, X-API-Key"));
+}
+
+/// A row, with what the store says of it when it is asked for.
+pub(crate) fn write_row(out: &mut Vec<u8>, row: &Row, parameters: &Parameters) {
+    row.write_json(out);
+    if parameters.meta {
+        out.pop();
+        meta(out, &row.stamp);
+        out.push(b'}');
+    }
+}
+
+fn meta(out: &mut Vec<u8>, stamp: &Stamp) {
+    let end = stamp.expires_at.map_or_else(|| "null".to_owned(), |end| end.to_string());
+    let text = format!(
+        ",\"version\":{},\"change\":{},\"etag\":\"\\\"v{}.{}\\\"\",\"expires_at\":{end}",
+        stamp.version, stamp.change, stamp.version, stamp.change
+    );
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// That a row is gone.
+pub(crate) fn deleted(stamp: &Stamp) -> Response {
+    let text = format!(r#"{{"deleted":true,"version":{}}}"#, stamp.version);
+    json(StatusCode::OK, text.into_bytes())
+}
+
+/// A row's past, newest first.
+pub(crate) fn versions(versions: &[Version], more: bool) -> Response {
+    let mut out = b"{\"versions\":[".to_vec();
+    for (index, version) in versions.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_version(&mut out, version);
+    }
+    out.extend_from_slice(b"],\"next_before\":");
+    match versions.last() {
+        Some(last) if more => out.extend_from_slice(last.stamp.version.to_string().as_bytes()),
+        Some(_) | None => out.extend_from_slice(b"null"),
+    }
+    out.push(b'}');
+    let mut response = json(StatusCode::OK, out);
+    shared(response.headers_mut());
+    response
+}
+
+fn write_version(out: &mut Vec<u8>, version: &Version) {
+    let action = version.action.as_str();
+    let stamp = &version.stamp;
+    out.extend_from_slice(
+        format!(
+            "{{\"version\":{},\"action\":\"{action}\",\"updated_at\":{}",
+            stamp.version, stamp.updated_at
+        )
+        .as_bytes(),
+    );
+    if let Some(content) = &version.content {
+        out.extend_from_slice(b",\"row\":");
+        let row = Row { content: content.clone(), stamp: *stamp, proof: None };
+        row.write_json(out);
+    }
+    out.push(b'}');
+}
+
+/// How the operations of a batch ended.
+pub(crate) fn batch(done: &[Done], parameters: &Parameters) -> Response {
+    let mut out = b"{\"results\":[".to_vec();
+    for (index, one) in done.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        match one {
+            Done::Written(row) => {
+                out.extend_from_slice(b"{\"written\":true");
+                meta(&mut out, &row.stamp);
+                out.extend_from_slice(b",\"row\":");
+                write_row(&mut out, row, parameters);
+                out.push(b'}');
+            }
+            Done::Deleted(stamp) => {
+                out.extend_from_slice(
+                    format!(r#"{{"deleted":true,"version":{}}}"#, stamp.version).as_bytes(),
+                );
+            }
+            Done::Purged => out.extend_from_slice(b"{\"purged\":true}"),
+            Done::Passed => out.extend_from_slice(b"{\"passed\":true}"),
+        }
+    }
+    out.extend_from_slice(b"]}");
+    json(StatusCode::OK, out)
+}
+
+/// A page of rows: a bare array.
+pub(crate) fn page(rows: &[Row], parameters: &Parameters) -> Response {
+    let mut out = Vec::with_capacity(256 * rows.len() + 2);
+    out.push(b'[');
+    for (index, row) in rows.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write_row(&mut out, row, parameters);
+    }
+    out.push(b']');
     json(StatusCode::OK, out)
 }
 

@@ -27,6 +27,7 @@ mod replay;
 mod shutdown;
 mod signatures;
 mod store;
+mod store_versions;
 mod strict;
 mod tenants;
 mod upstream_failures;

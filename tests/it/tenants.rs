@@ -47,6 +47,14 @@ fn questions() -> Vec<Request> {
         "/mesh/memory/user:acme:42/plans",
         "/mesh/skills",
         "/mesh/skills/triage",
+        "/mesh/memory/mesh/plans/history",
+        "/mesh/memory/mesh/plans?history=1",
+        "/mesh/memory/mesh/plans?meta=1",
+        "/mesh/skills/triage/history",
+        "/mesh/memory?prefix=plan&meta=1",
+        "/mesh/memory?order=key&limit=1",
+        "/mesh/memory?node_id=ceo",
+        "/mesh/skills?prefix=tri",
         "/mesh/memory?tenant=acme",
         "/mesh/memory?tenant_id=acme",
         "/api/gateways",
@@ -92,6 +100,8 @@ fn what_belongs_to_another_tenant_looks_like_what_does_not_exist() {
     for (theirs, nobodys) in [
         ("/mesh/memory/mesh/plans", "/mesh/memory/mesh/snalp"),
         ("/mesh/skills/triage", "/mesh/skills/egairt"),
+        ("/mesh/memory/mesh/plans/history", "/mesh/memory/mesh/snalp/history"),
+        ("/mesh/memory/mesh/plans?history=1", "/mesh/memory/mesh/snalp?history=1"),
         ("/gateways/ceo", "/gateways/oec"),
         ("/gateways/ceo/healthz", "/gateways/oec/healthz"),
         ("/api/gateways/ceo/status", "/api/gateways/oec/status"),
@@ -121,14 +131,30 @@ fn no_write_of_another_tenant_changes_anything() {
         assert!(matches!(answer.status, 200 | 400 | 403 | 404), "{scope}: {}", answer.text());
     }
     globex.put("/mesh/skills", r#"{"name":"triage","source_node":"x","content":"overwritten"}"#).expect(200);
+    let batch = json!([
+        {"op": "put", "scope": "mesh", "key": "plans", "value": "overwritten"},
+        {"op": "delete", "scope": "mesh", "key": "plans"},
+        {"op": "purge", "scope": "mesh", "key": "plans"},
+        {"op": "purge", "name": "triage"},
+    ]);
+    globex.post("/mesh/batch", batch.to_string()).expect(200);
+    for path in ["/mesh/memory/mesh/plans", "/mesh/memory/tenant:acme/plans", "/mesh/skills/triage"] {
+        for more in ["", "?purge=1"] {
+            let answer = globex.send(&Request::new("DELETE", &format!("{path}{more}")));
+            assert!(matches!(answer.status, 403 | 404), "{path}: {}", answer.text());
+        }
+        let answer = globex.post(&format!("{path}/restore"), r#"{"version":1}"#);
+        assert!(matches!(answer.status, 403 | 404), "{path}: {}", answer.text());
+    }
+    globex.send(&Request::new("DELETE", "/mesh/tenant?confirm=acme")).expect(403);
     assert_eq!(snapshot(&house.edge.caller(ACME)), before);
 }
 
 fn snapshot(client: &Client) -> String {
     format!(
         "{}{}",
-        client.get("/mesh/memory").expect(200).text(),
-        client.get("/mesh/skills").expect(200).text()
+        client.get("/mesh/memory?meta=1").expect(200).text(),
+        client.get("/mesh/skills?meta=1").expect(200).text()
     )
 }
 
@@ -166,6 +192,7 @@ fn an_upstream_hears_who_calls_from_the_edge_alone() {
         ("x-tenant-id", "globex"),
         ("X-Node-Id", "impostor"),
         ("X-Credential-Id", "root"),
+        ("X-Credential-Scopes", "mesh:admin root"),
         ("X-Forwarded-For", "203.0.113.66"),
         ("X-Forwarded-Proto", "gopher"),
         ("X-Forwarded-Host", "evil.example"),
@@ -182,6 +209,9 @@ fn an_upstream_hears_who_calls_from_the_edge_alone() {
     assert_eq!(seen.field("x-tenant-id"), Some("acme"));
     assert_eq!(seen.field("x-node-id"), Some("ceo"));
     assert_eq!(seen.field("x-credential-id"), Some("acme-ceo"));
+    let scopes = seen.field("x-credential-scopes").expect("the key's scopes");
+    assert!(scopes.split(' ').any(|scope| scope == "mesh:write"), "{scopes}");
+    assert!(!scopes.contains("admin"), "{scopes}");
     assert_eq!(seen.field("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(seen.field("x-forwarded-proto"), Some("http"));
     assert_eq!(seen.field("x-forwarded-host"), Some(edge.address().to_string().as_str()));

@@ -2,7 +2,7 @@
 
 use super::rows::{COLUMNS, from_row};
 use crate::ids::TenantId;
-use crate::store::model::{Filter, Page, Place, Row, past_prefix};
+use crate::store::model::{Filter, MOST_PAGE_BYTES, Page, Place, Row, past_prefix};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
@@ -30,9 +30,7 @@ pub(super) fn page(
     };
     let mut query = Query::new(tenant, filter, now);
     query.place(&from, snapshot);
-    let mut rows = query.rows(conn, &from, limit)?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
+    let (rows, more) = query.rows(conn, &from, limit)?;
     let next = match (&from, rows.last()) {
         (Place::Newest | Place::After { .. }, Some(row)) if more => {
             Some(Place::After { updated_at: row.stamp.updated_at, change: row.stamp.change, snapshot })
@@ -109,7 +107,8 @@ impl Query {
         }
     }
 
-    fn rows(mut self, conn: &Connection, from: &Place, limit: u32) -> rusqlite::Result<Vec<Row>> {
+    /// The rows of a page, and whether there are more.
+    fn rows(mut self, conn: &Connection, from: &Place, limit: u32) -> rusqlite::Result<(Vec<Row>, bool)> {
         self.text.push_str(match from {
             Place::Newest | Place::After { .. } => " ORDER BY updated_at DESC, change DESC LIMIT ?",
             Place::Late { .. } => " ORDER BY change LIMIT ?",
@@ -117,6 +116,17 @@ impl Query {
         });
         // One more than asked for tells whether there is a next page.
         self.values.push((i64::from(limit) + 1).into());
-        conn.prepare_cached(&self.text)?.query_map(params_from_iter(self.values), from_row)?.collect()
+        let mut statement = conn.prepare_cached(&self.text)?;
+        let mut found = statement.query(params_from_iter(self.values))?;
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = found.next()? {
+            if rows.len() >= limit as usize || bytes >= MOST_PAGE_BYTES {
+                return Ok((rows, true));
+            }
+            let row = from_row(row)?;
+            bytes += row.content.bytes();
+            rows.push(row);
+        }
+        Ok((rows, false))
     }
 }

@@ -8,6 +8,7 @@ const INTERNAL: &[&str] = &[
     "x-tenant-id",
     "x-node-id",
     "x-credential-id",
+    "x-credential-scopes",
     "x-edge-auth",
     "x-forwarded-for",
     "x-forwarded-host",

@@ -72,8 +72,18 @@ pub(crate) const GLOBEX: Key = Key {
     expires: None,
 };
 
+/// May change its tenant as a whole.
+pub(crate) const ADMIN: Key = Key {
+    id: "acme-admin",
+    tenant: "acme",
+    node: None,
+    text: "oce_acme-admin_Tn5Vb2Kx9QwE",
+    scopes: "mesh:read, mesh:write, \"mesh:admin\"",
+    expires: None,
+};
+
 /// All of them.
-pub(crate) const KEYS: &[Key] = &[ACME, ACME_TWO, READER, EXPIRED, GLOBEX];
+pub(crate) const KEYS: &[Key] = &[ACME, ACME_TWO, READER, EXPIRED, GLOBEX, ADMIN];
 
 impl Key {
     /// Its entry in the config.
