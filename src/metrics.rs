@@ -71,6 +71,8 @@ pub struct Metrics {
     pub store_operations: IntCounterVec,
     /// Time of store operations.
     pub store_seconds: HistogramVec,
+    /// Changes of the store that have no vectors yet.
+    pub store_embedding_lag: IntGauge,
 }
 
 impl Metrics {
@@ -166,6 +168,10 @@ impl Metrics {
             ),
             store_operations: make.store_counters(),
             store_seconds: make.store_histograms(),
+            store_embedding_lag: make.store_gauge(
+                "mesh_store_embedding_lag_changes",
+                "Changes that have no vectors yet; 0 when the index is up with the writes.",
+            ),
             registry: registry.clone(),
         };
         let build = make.gauges("build_info", "The running version, as a label.", &["version"]);
@@ -270,6 +276,10 @@ impl Maker<'_> {
     fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         let opts = HistogramOpts { common_opts: edge(name, help), buckets: LATENCY.to_vec() };
         self.registered(HistogramVec::new(opts, labels))
+    }
+
+    fn store_gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.registered(IntGauge::new(name, help))
     }
 
     fn store_counters(&self) -> IntCounterVec {

@@ -2,7 +2,9 @@
 
 use clap::{Args, Parser, Subcommand};
 use openclaw_edge::config::raw::Level;
-use openclaw_edge::store::{Config, Flags, Listen, Listener, Store, Unobserved, load, serve, socket};
+use openclaw_edge::store::{
+    Config, Flags, Listen, Listener, OpenError, Store, Unobserved, load, serve, socket,
+};
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,11 +34,14 @@ enum Command {
 #[derive(Args)]
 struct Run {
     /// Config file (YAML); without one the flags below say what there is to say.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["database", "listen", "legacy_tenant", "shared_secret_env"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["database", "postgres_env", "listen", "legacy_tenant", "shared_secret_env"])]
     config: Option<PathBuf>,
     /// Database file; made when it is not there.
-    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["config", "postgres_env"])]
     database: Option<PathBuf>,
+    /// Environment variable that holds a PostgreSQL URL, to keep everything there instead of in a file.
+    #[arg(long, value_name = "NAME", conflicts_with = "database")]
+    postgres_env: Option<String>,
     /// Where callers connect: ADDRESS:PORT, or unix:PATH (then the edge is believed without a secret).
     #[arg(long, value_name = "WHERE", default_value = "127.0.0.1:4078")]
     listen: String,
@@ -80,6 +85,7 @@ fn configure(run: Run) -> Result<Config, Box<dyn Error>> {
             let flags = Flags {
                 listen: run.listen,
                 database: database.unwrap_or_default(),
+                postgres_env: run.postgres_env,
                 legacy_tenant: Some(run.legacy_tenant),
                 shared_secret_env: run.shared_secret_env,
             };
@@ -105,7 +111,7 @@ fn start_log(level: Level) {
 
 #[tokio::main]
 async fn run_until_told(config: Config) -> Result<(), Box<dyn Error>> {
-    let store = Arc::new(Store::open(&config.settings, Arc::new(Unobserved))?);
+    let store = Arc::new(open(&config).await?);
     let listener = match &config.listen {
         Listen::Tcp(address) => Listener::Tcp(TcpListener::bind(address).await?),
         Listen::Unix(path) => Listener::Unix(socket::bind(path)?),
@@ -115,6 +121,16 @@ async fn run_until_told(config: Config) -> Result<(), Box<dyn Error>> {
     serve(listener, store, config.trust, stop).await?;
     tracing::info!("the store is closed");
     Ok(())
+}
+
+async fn open(config: &Config) -> Result<Store, OpenError> {
+    let observe = Arc::new(Unobserved);
+    match &config.server {
+        Some(server) => {
+            Store::connect(&server.url, server.connections, &config.settings, observe).await
+        }
+        None => Store::open(&config.settings, observe),
+    }
 }
 
 async fn told_to_stop(mut terminate: Signal, mut interrupt: Signal) {

@@ -106,7 +106,8 @@ fn open(embedded: &EmbeddedStore, metrics: &Arc<Metrics>) -> Result<Arc<Store>, 
     if let Some(folder) = embedded.database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         private_folder(folder)?;
     }
-    let settings = store::Settings::new(embedded.database.clone(), embedded.legacy_tenant.clone());
+    let mut settings = store::Settings::new(embedded.database.clone(), embedded.legacy_tenant.clone());
+    settings.embedder = store::Embedder::configured(&embedded.embeddings);
     let observe = Arc::new(StoreSeries { metrics: metrics.clone() });
     let store = Store::open(&settings, observe).map_err(|error| {
         Failure::caused(&format!("the store {} cannot be opened", embedded.database.display()), &error)
@@ -181,5 +182,9 @@ impl Observe for StoreSeries {
     fn operation(&self, op: Op, outcome: Outcome, seconds: f64) {
         self.metrics.store_operations.with_label_values(&[op.as_str(), outcome.as_str()]).inc();
         self.metrics.store_seconds.with_label_values(&[op.as_str()]).observe(seconds);
+    }
+
+    fn embedding_lag(&self, changes: i64) {
+        self.metrics.store_embedding_lag.set(changes);
     }
 }

@@ -6,7 +6,7 @@ use super::checker::{Checker, Known, shown};
 use super::problems::printable;
 use super::tree::{Document, Spot};
 use super::urls::{check_control_ui, gateway_url, split_authority};
-use super::{Surroundings, raw, secrets};
+use super::{Surroundings, check_embeddings, raw, secrets};
 use crate::ids::{GatewayId, Name, TenantId};
 use crate::secret::Secret;
 use std::collections::{BTreeMap, HashMap};
@@ -113,7 +113,7 @@ fn upstream(
             None
         }
     };
-    let target = target(raw, spot, identity, checker);
+    let target = target(raw, spot, identity, checker, around);
     let headers = headers(&raw.headers, spot.key("headers"), checker, around);
     let mut time = |key: &str, text: &Option<String>, default: Duration| {
         checker.duration(spot.key(key), text.as_deref(), default, (BRIEF, HOUR))
@@ -138,10 +138,11 @@ fn target(
     spot: Spot<'_>,
     identity: &Identity<'_>,
     checker: &mut Checker,
+    around: Surroundings<'_>,
 ) -> Option<UpstreamTarget> {
     match (&raw.embedded, raw.servers.is_empty()) {
         (None, false) => servers(&raw.servers, spot.key("servers"), checker),
-        (Some(store), true) => embedded(store, spot.key("embedded"), identity, checker),
+        (Some(store), true) => embedded(store, spot.key("embedded"), identity, checker, around),
         (Some(_), false) => {
             let at = spot.key_at("embedded");
             checker.problem(at, "an upstream has either `servers` or `embedded`, not both");
@@ -176,6 +177,7 @@ fn embedded(
     spot: Spot<'_>,
     identity: &Identity<'_>,
     checker: &mut Checker,
+    around: Surroundings<'_>,
 ) -> Option<UpstreamTarget> {
     if raw.database.is_empty() {
         checker.problem(spot.key("database").at, "the file's name is empty");
@@ -187,7 +189,9 @@ fn embedded(
         // Needs no entry: without one, nobody reads those rows.
         None => TenantId::parse("default").ok()?,
     };
-    Some(UpstreamTarget::Embedded(EmbeddedStore { database: PathBuf::from(&raw.database), legacy_tenant }))
+    let embeddings = check_embeddings::embeddings(&raw.embeddings, spot.key("embeddings"), checker, around)?;
+    let database = PathBuf::from(&raw.database);
+    Some(UpstreamTarget::Embedded(EmbeddedStore { database, legacy_tenant, embeddings }))
 }
 
 fn headers(

@@ -255,7 +255,53 @@ pub struct EmbeddedStore {
     pub database: PathBuf,
     /// Tenant of rows that had none.
     pub legacy_tenant: TenantId,
+    /// Where vectors come from.
+    pub embeddings: Embeddings,
 }
+
+/// Where a store's vectors come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Embeddings {
+    /// The vectorizer that is built in.
+    #[default]
+    Builtin,
+    /// A service in Ollama's shape.
+    Ollama(EmbeddingsService),
+    /// A service in OpenAI's shape.
+    OpenAi(EmbeddingsService),
+    /// Nowhere: there is no semantic search.
+    None,
+}
+
+/// A service that makes vectors.
+#[derive(Debug, Clone)]
+pub struct EmbeddingsService {
+    /// Its address, with or without the shape's path.
+    pub url: String,
+    /// The model.
+    pub model: String,
+    /// Its key.
+    pub key: Option<Secret>,
+    /// Texts a call.
+    pub batch: usize,
+    /// Time for a call.
+    pub timeout: Duration,
+}
+
+impl PartialEq for EmbeddingsService {
+    fn eq(&self, other: &Self) -> bool {
+        let same_key = match (&self.key, &other.key) {
+            (Some(one), Some(other)) => one.matches(other.expose()),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let plain =
+            |service: &Self| (service.url.clone(), service.model.clone(), service.batch, service.timeout);
+        same_key && plain(self) == plain(other)
+    }
+}
+
+impl Eq for EmbeddingsService {}
 
 /// An OpenClaw gateway.
 #[derive(Debug)]

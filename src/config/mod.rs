@@ -6,6 +6,7 @@
 //! operator sees all mistakes at once. This room knows no socket and none of the rooms that it configures.
 
 mod check_backends;
+pub(crate) mod check_embeddings;
 mod check_identity;
 mod check_keys;
 mod check_limits;

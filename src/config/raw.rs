@@ -468,6 +468,42 @@ pub struct Embedded {
     pub database: String,
     /// Tenant that rows of an existing, untenanted database get. Default `default`.
     pub legacy_tenant: Option<String>,
+    /// Where vectors for `mode=semantic` come from. Default: the vectorizer that is built in.
+    #[serde(default)]
+    pub embeddings: Embeddings,
+}
+
+/// Where vectors for `mode=semantic` come from.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Embeddings {
+    /// Which kind. Default `builtin`.
+    pub source: EmbeddingsSource,
+    /// The service's address: `http://127.0.0.1:11434`, `https://api.openai.com/v1`.
+    pub url: Option<String>,
+    /// The service's model.
+    pub model: Option<String>,
+    /// The service's key, sent as `Authorization: Bearer`.
+    pub api_key: Option<SecretSource>,
+    /// Most texts in one call, 1 to 2048. Default 32.
+    pub batch: Option<usize>,
+    /// Time for one call, `1s` to `10m`. Default `30s`.
+    pub timeout: Option<String>,
+}
+
+/// Kinds of sources of vectors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EmbeddingsSource {
+    /// Words and pieces of words, hashed: needs no service and knows no meaning.
+    #[default]
+    Builtin,
+    /// A service in Ollama's shape, `POST /api/embed`.
+    Ollama,
+    /// A service in OpenAI's shape, `POST /v1/embeddings`.
+    Openai,
+    /// No semantic search.
+    None,
 }
 
 /// An OpenClaw gateway.

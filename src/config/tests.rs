@@ -39,6 +39,7 @@ pub(super) fn env(name: &str) -> Option<String> {
     match name {
         "KEY"
         | "BRIDGE_SECRET"
+        | "EMBEDDINGS_KEY"
         | "CEO_GATEWAY_TOKEN"
         | "GLOBEX_OPS_KEY"
         | "GITHUB_SECRET"

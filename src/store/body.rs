@@ -7,20 +7,14 @@ use super::json::Json;
 use super::model::{
     Act, Condition, Content, Expiry, Kind, MOST_HITS, NewMemory, NewSkill, Target, USUAL_HITS,
 };
+use super::ranking::Marks;
 use super::reply::Refusal;
+use super::search::{Mode, Query};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// Node of a memory that does not say.
 const UNKNOWN_NODE: &str = "unknown";
-
-/// A search, asked either way.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Search {
-    pub(crate) words: String,
-    pub(crate) scope: Option<String>,
-    pub(crate) limit: u32,
-}
 
 /// What a client puts, and when it ends if the client says.
 #[derive(Debug, PartialEq, Eq)]
@@ -227,7 +221,7 @@ pub(crate) fn time_to_live(seconds: i64) -> Result<Expiry, Refusal> {
 ///
 /// # Errors
 /// A [`Refusal`] that says what is missing.
-pub(crate) fn query(bytes: &[u8]) -> Result<Search, Refusal> {
+pub(crate) fn query(bytes: &[u8]) -> Result<Query, Refusal> {
     #[derive(Deserialize)]
     struct Body<'a> {
         #[serde(borrow, default, deserialize_with = "given")]
@@ -240,12 +234,18 @@ pub(crate) fn query(bytes: &[u8]) -> Result<Search, Refusal> {
         limit: Option<&'a RawValue>,
         #[serde(borrow, default, deserialize_with = "given")]
         mode: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        prefix: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        marks: Option<&'a RawValue>,
     }
     let body: Body<'_> = object(bytes)?;
     let words = name(body.query).or_else(|| name(body.q)).ok_or(Refusal::MissingWords)?;
-    full_text(name(body.mode).as_deref())?;
+    let mode = mode(name(body.mode).as_deref())?;
+    let marks = marks(name(body.marks).as_deref())?;
     let limit = body.limit.map(|raw| raw.get().trim_matches('"'));
-    Ok(Search { words, scope: name(body.scope), limit: limit_of(limit) })
+    let (scope, prefix) = (name(body.scope), name(body.prefix));
+    Ok(Query { words, scope, prefix, limit: limit_of(limit), mode, marks })
 }
 
 /// How many results are meant: the usual number when none is given or it is none, else the nearest
@@ -267,15 +267,28 @@ pub(crate) fn limit_of(text: Option<&str>) -> u32 {
     }
 }
 
-/// Full-text search is the only one that there is.
+/// Which search is meant.
 ///
 /// # Errors
-/// [`Refusal::NoSemanticSearch`], [`Refusal::UnknownMode`].
-pub(crate) fn full_text(mode: Option<&str>) -> Result<(), Refusal> {
-    match mode {
-        None | Some("fts") => Ok(()),
-        Some("semantic") => Err(Refusal::NoSemanticSearch),
+/// [`Refusal::UnknownMode`].
+pub(crate) fn mode(text: Option<&str>) -> Result<Mode, Refusal> {
+    match text {
+        None | Some("fts") => Ok(Mode::FullText),
+        Some("semantic") => Ok(Mode::Semantic),
+        Some("hybrid") => Ok(Mode::Hybrid),
         Some(_) => Err(Refusal::UnknownMode),
+    }
+}
+
+/// How snippets show what was found.
+///
+/// # Errors
+/// [`Refusal::UnknownMarks`].
+pub(crate) fn marks(text: Option<&str>) -> Result<Marks, Refusal> {
+    match text {
+        None => Ok(Marks::None),
+        Some("html") => Ok(Marks::Html),
+        Some(_) => Err(Refusal::UnknownMarks),
     }
 }
 
@@ -399,10 +412,24 @@ mod tests {
     fn a_query_may_be_called_query_or_q() {
         let read = |text: &str| query(text.as_bytes());
         let found = read(r#"{"q":"dawn","scope":"mesh","limit":3}"#).unwrap();
-        assert_eq!(found, Search { words: "dawn".into(), scope: Some("mesh".into()), limit: 3 });
+        let expected = Query {
+            words: "dawn".into(),
+            scope: Some("mesh".into()),
+            prefix: None,
+            limit: 3,
+            mode: Mode::FullText,
+            marks: Marks::None,
+        };
+        assert_eq!(found, expected);
+        let found = read(r#"{"q":"a","mode":"hybrid","prefix":"p","marks":"html"}"#).unwrap();
+        assert_eq!(
+            (found.mode, found.prefix.as_deref(), found.marks),
+            (Mode::Hybrid, Some("p"), Marks::Html)
+        );
+        assert_eq!(read(r#"{"q":"a","marks":"bold"}"#), Err(Refusal::UnknownMarks));
         assert_eq!(read(r#"{"query":"a","q":"b","limit":"7","mode":"fts","scope":null}"#).unwrap().limit, 7);
         assert_eq!(read(r#"{"query":"","scope":"mesh"}"#), Err(Refusal::MissingWords));
-        assert_eq!(read(r#"{"query":"a","mode":"semantic"}"#), Err(Refusal::NoSemanticSearch));
+        assert_eq!(read(r#"{"query":"a","mode":"semantic"}"#).unwrap().mode, Mode::Semantic);
         assert_eq!(read(r#"{"query":"a","mode":"magic"}"#), Err(Refusal::UnknownMode));
     }
 

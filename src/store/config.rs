@@ -5,8 +5,10 @@
 
 use super::Settings;
 use super::access::{ApiKey, Rights, Trust};
+use super::embed::Embedder;
+use crate::config::check_embeddings::embeddings;
 use crate::config::checker::{Checker, Literals, shown};
-use crate::config::raw::{Level, SecretSource};
+use crate::config::raw::{self, Level, SecretSource};
 use crate::config::tree::Spot;
 use crate::config::{Effects, Problem, Problems, Reading, Surroundings, process_env, read, secrets};
 use crate::ids::{CredentialId, IdError, TenantId};
@@ -21,6 +23,10 @@ use std::path::{Path, PathBuf};
 /// Tenant of rows that had none, unless the operator says another.
 const LEGACY_TENANT: &str = "default";
 
+/// Connections to a server, unless the operator says another number.
+const CONNECTIONS: usize = 16;
+const MOST_CONNECTIONS: usize = 500;
+
 /// Shortest secret or key that is taken.
 const SHORTEST_SECRET: usize = 16;
 
@@ -33,12 +39,23 @@ const TRUST_HINT: &str =
 pub struct Config {
     /// Where clients connect.
     pub listen: Listen,
-    /// Which database.
+    /// Which file, and how it is used.
     pub settings: Settings,
+    /// A server instead of a file.
+    pub server: Option<Server>,
     /// Whom it believes.
     pub trust: Trust,
     /// Least level that is logged.
     pub level: Level,
+}
+
+/// A PostgreSQL database.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where it is and who connects.
+    pub url: Secret,
+    /// Most connections at the same time.
+    pub connections: usize,
 }
 
 /// Where clients connect.
@@ -66,10 +83,15 @@ impl Listen {
 struct RawConfig {
     /// `127.0.0.1:4078`, or `unix:` and a path.
     listen: String,
-    /// The `SQLite` file; made when it is not there. Relative to where the store starts.
-    database: String,
+    /// The `SQLite` file; made when it is not there. Relative to where the store starts. Either this or `postgres`.
+    database: Option<String>,
+    /// A PostgreSQL database.
+    postgres: Option<RawPostgres>,
     /// Tenant that rows of an existing, untenanted database get. Default `default`.
     legacy_tenant: Option<String>,
+    /// Where vectors for `mode=semantic` come from. Default: the vectorizer that is built in.
+    #[serde(default)]
+    embeddings: raw::Embeddings,
     /// How callers are told apart. Only a Unix socket may do without: there it is the edge that calls.
     trust: Option<RawTrust>,
     /// Accept secrets written straight into this file. Off by default.
@@ -78,6 +100,16 @@ struct RawConfig {
     /// The operator's log (standard error, JSON).
     #[serde(default)]
     log: RawLog,
+}
+
+/// A PostgreSQL database.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawPostgres {
+    /// `postgres://user:password@host:5432/database`; `?sslmode=require` asks for TLS.
+    url: SecretSource,
+    /// Most connections at the same time, 1 to 500. Default 16.
+    connections: Option<usize>,
 }
 
 /// How callers are told apart: one of `shared_secret` and `api_keys`.
@@ -147,9 +179,10 @@ fn check(raw: &RawConfig, top: Spot<'_>, checker: &mut Checker, around: Surround
     let listen = listen(&raw.listen, top.key("listen"), checker);
     let legacy = raw.legacy_tenant.as_deref().unwrap_or(LEGACY_TENANT);
     let legacy = checker.id(top.key("legacy_tenant"), "the tenant", legacy, TenantId::parse);
-    if raw.database.is_empty() {
+    if raw.database.as_deref() == Some("") {
         checker.problem(top.key("database").at, "the database's path is empty");
     }
+    let wherever = wherever(raw, top, checker, around);
     let trust = match (&raw.trust, &listen) {
         (Some(raw), _) => trust(raw, top.key("trust"), checker, around),
         (None, Some(Listen::Unix(_))) => Some(Trust::Edge),
@@ -160,12 +193,47 @@ fn check(raw: &RawConfig, top: Spot<'_>, checker: &mut Checker, around: Surround
         }
         (None, None) => None,
     };
-    Some(Config {
-        listen: listen?,
-        settings: Settings::new(PathBuf::from(&raw.database), legacy?),
-        trust: trust?,
-        level: raw.log.level.unwrap_or(Level::Info),
-    })
+    let embeddings = embeddings(&raw.embeddings, top.key("embeddings"), checker, around);
+    let file = PathBuf::from(raw.database.as_deref().unwrap_or_default());
+    let mut settings = Settings::new(file, legacy?);
+    settings.embedder = Embedder::configured(&embeddings?);
+    let level = raw.log.level.unwrap_or(Level::Info);
+    let server = match wherever? {
+        Wherever::File => None,
+        Wherever::Server(server) => Some(server),
+    };
+    Some(Config { listen: listen?, settings, server, trust: trust?, level })
+}
+
+/// Where the store keeps things.
+enum Wherever {
+    File,
+    Server(Server),
+}
+
+fn wherever(
+    raw: &RawConfig,
+    top: Spot<'_>,
+    checker: &mut Checker,
+    around: Surroundings<'_>,
+) -> Option<Wherever> {
+    let postgres = match (&raw.database, &raw.postgres) {
+        (Some(_), None) => return Some(Wherever::File),
+        (None, Some(postgres)) => postgres,
+        (Some(_), Some(_)) => {
+            checker.problem(top.key_at("postgres"), "a store has either `database` or `postgres`, not both");
+            return None;
+        }
+        (None, None) => {
+            checker.lacks(top, "a store needs `database` or `postgres`", "such as `database: data/mesh.db`");
+            return None;
+        }
+    };
+    let spot = top.key("postgres");
+    let connections =
+        checker.number(spot.key("connections"), postgres.connections, CONNECTIONS, (1, MOST_CONNECTIONS));
+    let url = secrets::resolve(&postgres.url, spot.key("url"), around, checker);
+    Some(Wherever::Server(Server { url: url?, connections: connections? }))
 }
 
 fn listen(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<Listen> {
@@ -289,6 +357,8 @@ pub struct Flags {
     pub listen: String,
     /// The `SQLite` file.
     pub database: PathBuf,
+    /// Environment variable that holds a PostgreSQL URL, to use instead of a file.
+    pub postgres_env: Option<String>,
     /// Tenant of rows that had none.
     pub legacy_tenant: Option<String>,
     /// Environment variable that holds the secret shared with the edge.
@@ -307,6 +377,9 @@ pub enum FlagsError {
     /// The variable is not set.
     #[error("the environment variable that --shared-secret-env names is not set")]
     Unset,
+    /// The variable is not set.
+    #[error("the environment variable that --postgres-env names is not set")]
+    NoUrl,
     /// The secret is too short, or cannot travel in a header.
     #[error(
         "the shared secret needs {SHORTEST_SECRET} characters or more, all printable ASCII without spaces"
@@ -329,6 +402,13 @@ impl Flags {
         let listen = Listen::parse(&self.listen).ok_or(FlagsError::Listen)?;
         let legacy = self.legacy_tenant.as_deref().unwrap_or(LEGACY_TENANT);
         let legacy = TenantId::parse(legacy).map_err(FlagsError::Tenant)?;
+        let server = match &self.postgres_env {
+            Some(name) => {
+                let url = Secret::new(env(name).ok_or(FlagsError::NoUrl)?.into_bytes());
+                Some(Server { url, connections: CONNECTIONS })
+            }
+            None => None,
+        };
         let trust = match (&self.shared_secret_env, &listen) {
             (Some(name), _) => {
                 let secret = Secret::new(env(name).ok_or(FlagsError::Unset)?.into_bytes());
@@ -345,6 +425,7 @@ impl Flags {
         Ok(Config {
             listen,
             settings: Settings::new(self.database.clone(), legacy),
+            server,
             trust,
             level: Level::Info,
         })
@@ -427,6 +508,26 @@ mod tests {
         let places: Vec<_> = told.iter().map(|line| line.split(": ").next().unwrap()).collect();
         assert_eq!(places, ["1:9", "2:11", "3:16", "6:38", "7:7", "8:47"], "{told:#?}");
         assert!(!told.iter().any(|line| line.contains("my-real-key")), "{told:#?}");
+    }
+
+    #[test]
+    fn a_store_has_a_file_or_a_server_and_a_source_of_vectors() {
+        let config = load_text(
+            "listen: unix:s\npostgres: { url: { env: STORE_SECRET }, connections: 3 }\n\
+             embeddings: { source: ollama, url: \"http://127.0.0.1:1\", model: m }\n",
+        )
+        .unwrap();
+        assert_eq!(config.server.unwrap().connections, 3);
+        assert_eq!(config.settings.embedder.unwrap().model(), "ollama:m");
+        let config = load_text("listen: unix:s\ndatabase: a\nembeddings: { source: none }\n").unwrap();
+        assert!(config.server.is_none() && config.settings.embedder.is_none());
+        assert_eq!(problems("listen: unix:s\n"), ["1:1: a store needs `database` or `postgres`"]);
+        let both = problems("listen: unix:s\ndatabase: a\npostgres: { url: { env: STORE_SECRET } }\n");
+        assert_eq!(both, ["3:1: a store has either `database` or `postgres`, not both"]);
+        let told = problems("listen: unix:s\ndatabase: a\nembeddings: { source: openai, batch: 0 }\n");
+        assert_eq!(told.len(), 3, "{told:?}");
+        let told = problems("listen: unix:s\ndatabase: a\nembeddings: { url: \"http://127.0.0.1:1\" }\n");
+        assert_eq!(told, ["3:15: `url` is for a `source` that is a service"]);
     }
 
     #[test]

@@ -41,6 +41,12 @@ pub enum OpenError {
         /// The latest version that is known here.
         known: i64,
     },
+    /// The URL of a server is none.
+    #[error("the PostgreSQL URL cannot be used")]
+    Url(#[source] super::postgres::LinkError),
+    /// The server did not let itself be used.
+    #[error("the PostgreSQL database cannot be opened")]
+    Postgres(#[source] super::postgres::SchemaError),
     /// A thread could not be started.
     #[error("cannot start a database thread")]
     Thread(#[source] io::Error),

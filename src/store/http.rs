@@ -9,6 +9,7 @@ use super::model::Kind;
 use super::observe::{Op, Outcome};
 use super::policy::Policy;
 use super::reply::{self, Refusal};
+use super::search::Query;
 use super::uri::Parameters;
 use super::{Store, batch_api, body, list_api, rows_api};
 use axum::Router;
@@ -100,14 +101,20 @@ async fn memories(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let found = Parameters::parse(query.as_deref())?;
-    let Some(words) = found.q else {
+    let Some(words) = found.q.clone() else {
         let list = app.list(&access, &headers, Kind::Memory, &found);
         return app.observed(Op::MemoryList, list).await;
     };
     let search = async {
-        body::full_text(found.mode.as_deref())?;
-        let limit = body::limit_of(found.limit.as_deref());
-        Ok(reply::rows(&app.store.search(&access, words, found.scope, limit).await?))
+        let query = Query {
+            words,
+            scope: found.scope.clone(),
+            prefix: found.text("prefix").cloned(),
+            limit: body::limit_of(found.limit.as_deref()),
+            mode: body::mode(found.mode.as_deref())?,
+            marks: body::marks(found.text("marks").map(String::as_str))?,
+        };
+        Ok(reply::rows(&app.store.search(&access, query).await?))
     };
     app.observed(Op::MemorySearch, search).await
 }
@@ -120,8 +127,8 @@ async fn query(
 ) -> Result<Response, Refusal> {
     let search = async {
         let held = app.hold(&headers, body).await?;
-        let search = body::query(&held.bytes)?;
-        Ok(reply::rows(&app.store.search(&access, search.words, search.scope, search.limit).await?))
+        let query = body::query(&held.bytes)?;
+        Ok(reply::rows(&app.store.search(&access, query).await?))
     };
     app.observed(Op::MemorySearch, search).await
 }

@@ -233,9 +233,24 @@ async fn searches_may_be_asked_either_way_and_answer_scope_key_and_snippet() {
         let answer = house.get("acme", &format!("/mesh/memory?q={odd}")).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "[]"), "{odd}");
     }
-    let words = "Semantic search is not configured";
-    refused(&house.get("acme", "/mesh/memory?q=dawn&mode=semantic").await, 503, words);
-    refused(&post(r#"{"q":"dawn","mode":"semantic"}"#).await, 503, words);
+    let marked = r#"[{"scope":"mesh","key":"plan","snippet":"plan <mark>attack</mark> at dawn"}]"#;
+    assert_eq!(house.get("acme", "/mesh/memory?q=attack&marks=html&prefix=pl").await.body, marked);
+    assert_eq!(house.get("acme", "/mesh/memory?q=attack&prefix=weather").await.body, "[]");
+    assert_eq!(post(r#"{"q":"attack","marks":"html"}"#).await.body, marked);
+    // Indexed behind the writes: at some time it is there.
+    let near = loop {
+        let found = house.get("acme", "/mesh/memory?q=attacks&mode=semantic&scope=mesh").await.json();
+        if found != json!([]) {
+            break found;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+    };
+    assert_eq!((&near[0]["key"], &near[0]["snippet"]), (&json!("plan"), &json!(null)));
+    assert!(near[0]["distance"].as_f64().unwrap() < 0.9, "{near}");
+    let both = post(r#"{"q":"attack","mode":"hybrid"}"#).await.json();
+    assert_eq!((&both[0]["key"], &both[0]["snippet"]), (&json!("plan"), &json!("plan attack at dawn")));
+    assert!(both[0]["score"].as_f64().unwrap() > 0.03, "first in both lists: {both}");
+    assert_eq!(house.get("globex", "/mesh/memory?q=attacks&mode=semantic").await.body, "[]");
     refused(&post("{}").await, 400, "Missing query or q");
     refused(&post("{").await, 400, "Invalid JSON body");
 }
@@ -291,8 +306,9 @@ async fn every_refusal_has_its_status_and_its_words() {
     refused(
         &house.get("acme", "/mesh/memory?q=a&mode=magic").await,
         400,
-        "Unknown mode; use fts or semantic",
+        "Unknown mode; use fts, semantic or hybrid",
     );
+    refused(&house.get("acme", "/mesh/memory?q=a&marks=bold").await, 400, "Unknown marks; use html");
     refused(
         &house.put("acme", &json!({"scope": "mesh", "key": "k"})).await,
         400,
@@ -701,6 +717,8 @@ async fn a_list_without_a_limit_is_whole_up_to_the_cap() {
 struct Notes(Mutex<Vec<(Op, Outcome)>>);
 
 impl Observe for Notes {
+    fn embedding_lag(&self, _: i64) {}
+
     fn operation(&self, op: Op, outcome: Outcome, seconds: f64) {
         assert!(seconds >= 0.0);
         self.0.lock().push((op, outcome));

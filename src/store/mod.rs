@@ -11,41 +11,59 @@ mod clock;
 mod conditions;
 mod config;
 mod cursor;
+mod embed;
 mod error;
 mod http;
 #[cfg(test)]
 mod http_tests;
+mod indexer;
 mod json;
 mod list_api;
 mod model;
 mod observe;
 mod policy;
+mod postgres;
+mod ranking;
 mod reply;
 mod repository;
 mod rows_api;
+mod search;
+mod semantic;
 mod serve;
 pub mod socket;
 mod sqlite;
 #[cfg(test)]
 mod testing;
 mod uri;
+mod words;
 
 pub use access::{Access, ApiKey, ApiKeys, Rights, Stranger, Trust};
 pub use clock::Clock;
-pub use config::{Config, Flags, FlagsError, Listen, load};
+pub use config::{Config, Flags, FlagsError, Listen, Server, load};
+pub use embed::{EmbedError, Embedder, Service as EmbeddingService, Shape as EmbeddingShape};
 pub use error::{CommitError, OpenError, StoreError};
 pub use json::Json;
 pub use model::{
-    Act, Action, Bounds, Change, Condition, Conflict, Content, Done, Expiry, Filter, Hit, Interest, Kind,
-    NewMemory, NewSkill, Page, Place, Row, Stamp, Stretch, Target, ToJson, Usage, Version, Write,
+    Act, Action, Bounds, Change, Condition, Conflict, Content, Done, Expiry, Filter, Found, Hit, Interest,
+    Kind, NewMemory, NewSkill, Page, Place, Row, Stamp, Stretch, Target, ToJson, Usage, Version, Write,
 };
 pub use observe::{Observe, Op, Outcome, Unobserved};
 pub use policy::{Policy, ScopeTtl, TenantRules};
+pub use postgres::{LinkError, SchemaError};
+pub use ranking::Marks;
+pub use search::{Mode, Query, SearchError};
+pub use semantic::{IndexError, Stepped};
 pub use serve::{Listener, ServeError, serve};
 pub use sqlite::Opened;
 
 use crate::ids::TenantId;
+use crate::secret::Secret;
+use embed::Patience;
+use indexer::Behind;
+use model::MOST_HITS;
 use repository::Repository;
+use search::Looked;
+use semantic::Sought;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,6 +83,8 @@ pub struct Settings {
     pub clock: Clock,
     /// What tenants may keep, and for how long.
     pub policy: Policy,
+    /// Where vectors come from; without one there is no semantic search.
+    pub embedder: Option<Embedder>,
 }
 
 impl Settings {
@@ -78,6 +98,7 @@ impl Settings {
             waiting: 1024,
             clock: Clock::System,
             policy: Policy::default(),
+            embedder: Some(Embedder::Builtin),
         }
     }
 }
@@ -87,6 +108,8 @@ pub struct Store {
     repository: Repository,
     observe: Arc<dyn Observe>,
     policy: Arc<Policy>,
+    embedder: Option<Embedder>,
+    behind: Behind,
 }
 
 impl fmt::Debug for Store {
@@ -101,7 +124,7 @@ impl Store {
     /// # Errors
     /// [`OpenError`]; the file is then as it was.
     pub fn open(settings: &Settings, observe: Arc<dyn Observe>) -> Result<Self, OpenError> {
-        let Settings { database, legacy_tenant, readers, waiting, clock, policy } = settings;
+        let Settings { database, legacy_tenant, readers, waiting, clock, policy, embedder } = settings;
         let (engine, opened) =
             sqlite::Engine::open(database, legacy_tenant, *readers, *waiting, clock.clone())?;
         let database = database.display();
@@ -121,7 +144,32 @@ impl Store {
                 );
             }
         }
-        Ok(Self { repository: Repository::Sqlite(engine), observe, policy: Arc::new(policy.clone()) })
+        Ok(Self::over(Repository::Sqlite(engine), observe, policy.clone(), embedder.clone()))
+    }
+
+    /// Connects to a PostgreSQL server and brings its tables up to date. `connections` is the most that are
+    /// open at the same time; of the settings those count that are not of a file.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the database is then as it was.
+    pub async fn connect(
+        url: &Secret,
+        connections: usize,
+        settings: &Settings,
+        observe: Arc<dyn Observe>,
+    ) -> Result<Self, OpenError> {
+        let engine = postgres::Engine::open(url, connections, settings.clock.clone()).await?;
+        let (policy, embedder) = (settings.policy.clone(), settings.embedder.clone());
+        Ok(Self::over(Repository::Postgres(engine), observe, policy, embedder))
+    }
+
+    fn over(
+        repository: Repository,
+        observe: Arc<dyn Observe>,
+        policy: Policy,
+        embedder: Option<Embedder>,
+    ) -> Self {
+        Self { repository, observe, policy: Arc::new(policy), embedder, behind: Behind::default() }
     }
 
     /// Does all of the writes or none, in order, each seeing the ones before; answered when it is on the
@@ -135,7 +183,9 @@ impl Store {
         writes: Vec<Write>,
         bounds: Bounds,
     ) -> Result<Vec<Done>, CommitError> {
-        self.repository.commit(access, writes, bounds).await
+        let done = self.repository.commit(access, writes, bounds).await?;
+        self.behind.note(access.tenant());
+        Ok(done)
     }
 
     /// One row.
@@ -188,18 +238,55 @@ impl Store {
         self.repository.changes(access, interest, after, limit).await
     }
 
-    /// Memory that has all words of the query, newest first.
+    /// Searches memory: best first.
     ///
     /// # Errors
-    /// [`StoreError`]; no query text is an error.
-    pub async fn search(
+    /// [`SearchError`]; no query text is an error.
+    pub async fn search(&self, access: &Access, query: Query) -> Result<Vec<Hit>, SearchError> {
+        let limit = query.limit.clamp(1, MOST_HITS);
+        match query.mode {
+            Mode::FullText => Ok(self.by_words(access, &query, limit).await?),
+            Mode::Semantic => {
+                let near = self.by_nearness(access, &query, limit).await?;
+                let hit = |near: semantic::Near| {
+                    let found = Found::Near { distance: near.distance };
+                    Hit { scope: near.scope, key: near.key, found }
+                };
+                Ok(near.into_iter().map(hit).collect())
+            }
+            Mode::Hybrid => {
+                // Each list is longer than what is asked for, so that what is second in both can lead.
+                let near = self.by_nearness(access, &query, MOST_HITS).await?;
+                let words = self.by_words(access, &query, MOST_HITS).await?;
+                Ok(search::fuse(words, near, limit))
+            }
+        }
+    }
+
+    async fn by_words(&self, access: &Access, query: &Query, limit: u32) -> Result<Vec<Hit>, StoreError> {
+        let looked =
+            Looked { words: query.words.clone(), scope: query.scope.clone(), prefix: query.prefix.clone() };
+        let candidates = self.repository.candidates(access, looked).await?;
+        Ok(ranking::rank(&query.words, candidates, limit, query.marks))
+    }
+
+    async fn by_nearness(
         &self,
         access: &Access,
-        query: String,
-        scope: Option<String>,
+        query: &Query,
         limit: u32,
-    ) -> Result<Vec<Hit>, StoreError> {
-        self.repository.search(access, query, scope, limit).await
+    ) -> Result<Vec<semantic::Near>, SearchError> {
+        let embedder = self.embedder.as_ref().ok_or(SearchError::NotConfigured)?;
+        let vectors = embedder.embed(vec![query.words.clone()], Patience::Caller).await?;
+        let vector = vectors.into_iter().next().ok_or(EmbedError::Malformed)?;
+        let sought = Sought {
+            model: embedder.model().to_owned(),
+            vector,
+            scope: query.scope.clone(),
+            prefix: query.prefix.clone(),
+            limit,
+        };
+        Ok(self.repository.nearest(access, sought).await?)
     }
 
     /// What the tenant keeps.
@@ -255,6 +342,16 @@ impl Store {
     #[must_use]
     pub fn commits(&self) -> u64 {
         self.repository.commits()
+    }
+
+    /// Where vectors come from.
+    #[must_use]
+    pub fn embedder(&self) -> Option<&Embedder> {
+        self.embedder.as_ref()
+    }
+
+    pub(crate) fn behind(&self) -> &Behind {
+        &self.behind
     }
 
     pub(crate) fn observe(&self) -> &dyn Observe {

@@ -461,14 +461,38 @@ pub(crate) const MOST_HITS: u32 = 100;
 pub(crate) const USUAL_HITS: u32 = 25;
 
 /// A memory that a search found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Hit {
     /// Its scope.
     pub scope: String,
     /// Its key.
     pub key: String,
-    /// The words around what was found.
-    pub snippet: Option<String>,
+    /// Why.
+    pub found: Found,
+}
+
+/// Why a memory was found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// It has all words.
+    Words {
+        /// The words around what was found.
+        snippet: Option<String>,
+    },
+    /// It is near.
+    Near {
+        /// Cosine distance: 0 is the same, 1 has nothing in common.
+        distance: f32,
+    },
+    /// It is among the first of the ones or the others, or of both.
+    Both {
+        /// The words around what was found, when it has all words.
+        snippet: Option<String>,
+        /// Cosine distance, when it is near.
+        distance: Option<f32>,
+        /// The fused rank; more is better.
+        score: f64,
+    },
 }
 
 /// The first text, in the order of bytes, that is beyond all texts that start so; none when there is none.
@@ -525,9 +549,26 @@ impl ToJson for Hit {
     fn write_json(&self, out: &mut Vec<u8>) {
         member(out, b"{\"scope\":", &self.scope);
         member(out, b",\"key\":", &self.key);
-        optional(out, b",\"snippet\":", self.snippet.as_deref());
+        match &self.found {
+            Found::Words { snippet } => optional(out, b",\"snippet\":", snippet.as_deref()),
+            Found::Near { distance } => number(out, b",\"distance\":", f64::from(*distance)),
+            Found::Both { snippet, distance, score } => {
+                optional(out, b",\"snippet\":", snippet.as_deref());
+                match distance {
+                    Some(distance) => number(out, b",\"distance\":", f64::from(*distance)),
+                    None => out.extend_from_slice(b",\"distance\":null"),
+                }
+                number(out, b",\"score\":", *score);
+            }
+        }
         out.push(b'}');
     }
+}
+
+/// Six digits: more is noise.
+fn number(out: &mut Vec<u8>, name: &[u8], number: f64) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(format!("{number:.6}").as_bytes());
 }
 
 fn member(out: &mut Vec<u8>, name: &[u8], text: &str) {

@@ -124,6 +124,9 @@ impl Outcome {
 pub trait Observe: Send + Sync {
     /// One operation ended.
     fn operation(&self, op: Op, outcome: Outcome, seconds: f64);
+
+    /// So many changes have no vectors yet.
+    fn embedding_lag(&self, changes: i64);
 }
 
 /// Nobody counts.
@@ -132,4 +135,6 @@ pub struct Unobserved;
 
 impl Observe for Unobserved {
     fn operation(&self, _: Op, _: Outcome, _: f64) {}
+
+    fn embedding_lag(&self, _: i64) {}
 }

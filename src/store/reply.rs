@@ -2,10 +2,12 @@
 
 use super::access::Stranger;
 use super::conditions;
+use super::embed::EmbedError;
 use super::error::{CommitError, StoreError};
 use super::model::{Conflict, Done, Row, Stamp, ToJson, Version};
 use super::observe::Outcome;
 use super::uri::Parameters;
+use super::search::SearchError;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
@@ -43,9 +45,11 @@ pub(crate) enum Refusal {
     MissingContent,
     /// A query without words to look for.
     MissingWords,
-    /// `mode` is neither of the two.
+    /// `mode` is none of the three.
     UnknownMode,
-    /// Semantic search needs an embedding service, and none is configured.
+    /// `marks` is none.
+    UnknownMarks,
+    /// Semantic search is switched off in the config.
     NoSemanticSearch,
     /// The caller may not administer the tenant.
     NotAdmin,
@@ -71,6 +75,8 @@ pub(crate) enum Refusal {
     InvalidCursor,
     /// An order that is none.
     UnknownOrder,
+    /// The embedding service gave no vector.
+    Embedding(EmbedError),
     /// The row is not as the request says.
     PreconditionFailed,
     /// The tenant has as many rows as it may.
@@ -100,7 +106,8 @@ impl Refusal {
             Self::MissingSkill => (StatusCode::BAD_REQUEST, "Missing name or source_node"),
             Self::MissingContent => (StatusCode::BAD_REQUEST, "Missing content or path"),
             Self::MissingWords => (StatusCode::BAD_REQUEST, "Missing query or q"),
-            Self::UnknownMode => (StatusCode::BAD_REQUEST, "Unknown mode; use fts or semantic"),
+            Self::UnknownMode => (StatusCode::BAD_REQUEST, "Unknown mode; use fts, semantic or hybrid"),
+            Self::UnknownMarks => (StatusCode::BAD_REQUEST, "Unknown marks; use html"),
             Self::NoSemanticSearch => (StatusCode::SERVICE_UNAVAILABLE, "Semantic search is not configured"),
             Self::NotAdmin => (StatusCode::FORBIDDEN, "Forbidden: this needs the admin right"),
             Self::NotConfirmed => (StatusCode::BAD_REQUEST, "Name the tenant in confirm to erase it"),
@@ -121,6 +128,7 @@ impl Refusal {
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "Precondition failed"),
             Self::TooManyRows => (StatusCode::INSUFFICIENT_STORAGE, "The tenant may keep no more rows"),
             Self::TooManyBytes => (StatusCode::INSUFFICIENT_STORAGE, "The tenant may keep no more bytes"),
+            Self::Embedding(error) => (StatusCode::SERVICE_UNAVAILABLE, embedding_words(error)),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Store is busy"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Store not available"),
         }
@@ -142,6 +150,7 @@ impl Refusal {
             | Self::MissingContent
             | Self::MissingWords
             | Self::UnknownMode
+            | Self::UnknownMarks
             | Self::NoSemanticSearch => Outcome::Invalid,
             Self::NotAdmin => Outcome::Forbidden,
             Self::NotConfirmed => Outcome::Invalid,
@@ -158,7 +167,7 @@ impl Refusal {
             Self::PreconditionFailed => Outcome::Conflict,
             Self::TooManyRows | Self::TooManyBytes => Outcome::Full,
             Self::Busy => Outcome::Busy,
-            Self::Unavailable => Outcome::Failed,
+            Self::Unavailable | Self::Embedding(_) => Outcome::Failed,
         }
     }
 }
@@ -217,6 +226,27 @@ impl From<CommitError> for Refusal {
             CommitError::Store(error) => error.into(),
             CommitError::Refused { conflict, .. } => conflict.into(),
         }
+    }
+}
+
+impl From<SearchError> for Refusal {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Store(error) => error.into(),
+            SearchError::NotConfigured => Self::NoSemanticSearch,
+            SearchError::Embedding(error) => Self::Embedding(error),
+        }
+    }
+}
+
+/// What a client is told of the service: what is wrong with it, and not where it is.
+fn embedding_words(error: EmbedError) -> &'static str {
+    match error {
+        EmbedError::Unreachable => "The embedding service cannot be reached",
+        EmbedError::Silent => "The embedding service did not answer in time",
+        EmbedError::TextRefused => "The embedding service does not take the text",
+        EmbedError::Refused => "The embedding service refuses the key, the model or the path",
+        EmbedError::Malformed => "The embedding service answered what are no embeddings",
     }
 }
 

@@ -9,9 +9,12 @@
 use super::access::Access;
 use super::error::{CommitError, StoreError};
 use super::model::{
-    Bounds, Done, Filter, Hit, Interest, Page, Place, Row, Stretch, Target, Usage, Version, Write,
+    Bounds, Done, Filter, Interest, Page, Place, Row, Stretch, Target, Usage, Version, Write,
 };
-use super::sqlite;
+use super::ranking::Candidate;
+use super::search::Looked;
+use super::semantic::{IndexState, Near, Sought, Step};
+use super::{postgres, sqlite};
 use crate::ids::TenantId;
 
 /// Where rows are kept.
@@ -19,6 +22,8 @@ use crate::ids::TenantId;
 pub(crate) enum Repository {
     /// In a file of this machine.
     Sqlite(sqlite::Engine),
+    /// On a server.
+    Postgres(postgres::Engine),
 }
 
 impl Repository {
@@ -31,6 +36,7 @@ impl Repository {
     ) -> Result<Vec<Done>, CommitError> {
         match self {
             Self::Sqlite(engine) => engine.commit(access, writes, bounds).await,
+            Self::Postgres(engine) => engine.commit(access, writes, bounds).await,
         }
     }
 
@@ -38,6 +44,7 @@ impl Repository {
     pub(crate) async fn row(&self, access: &Access, target: Target) -> Result<Option<Row>, StoreError> {
         match self {
             Self::Sqlite(engine) => engine.row(access, target).await,
+            Self::Postgres(engine) => engine.row(access, target).await,
         }
     }
 
@@ -51,6 +58,7 @@ impl Repository {
     ) -> Result<Page, StoreError> {
         match self {
             Self::Sqlite(engine) => engine.page(access, filter, from, limit).await,
+            Self::Postgres(engine) => engine.page(access, filter, from, limit).await,
         }
     }
 
@@ -64,6 +72,7 @@ impl Repository {
     ) -> Result<Vec<Version>, StoreError> {
         match self {
             Self::Sqlite(engine) => engine.history(access, target, before, limit).await,
+            Self::Postgres(engine) => engine.history(access, target, before, limit).await,
         }
     }
 
@@ -77,19 +86,43 @@ impl Repository {
     ) -> Result<Stretch, StoreError> {
         match self {
             Self::Sqlite(engine) => engine.changes(access, interest, after, limit).await,
+            Self::Postgres(engine) => engine.changes(access, interest, after, limit).await,
         }
     }
 
-    /// Full-text search: memory that has all words of the query.
-    pub(crate) async fn search(
+    /// The newest memories that have all words, to be ranked.
+    pub(crate) async fn candidates(
         &self,
         access: &Access,
-        query: String,
-        scope: Option<String>,
-        limit: u32,
-    ) -> Result<Vec<Hit>, StoreError> {
+        looked: Looked,
+    ) -> Result<Vec<Candidate>, StoreError> {
         match self {
-            Self::Sqlite(engine) => engine.search(access, query, scope, limit).await,
+            Self::Sqlite(engine) => engine.candidates(access, looked).await,
+            Self::Postgres(engine) => engine.candidates(access, looked).await,
+        }
+    }
+
+    /// The live memories whose vectors are nearest, nearest first.
+    pub(crate) async fn nearest(&self, access: &Access, sought: Sought) -> Result<Vec<Near>, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.nearest(access, sought).await,
+            Self::Postgres(engine) => engine.nearest(access, sought).await,
+        }
+    }
+
+    /// How far the tenant's index of vectors is; nothing when it was never begun.
+    pub(crate) async fn index_state(&self, access: &Access) -> Result<Option<IndexState>, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.index_state(access).await,
+            Self::Postgres(engine) => engine.index_state(access).await,
+        }
+    }
+
+    /// Does one step of indexing, all of it or nothing.
+    pub(crate) async fn index_step(&self, access: &Access, step: Step) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.index_step(access, step).await,
+            Self::Postgres(engine) => engine.index_step(access, step).await,
         }
     }
 
@@ -97,6 +130,7 @@ impl Repository {
     pub(crate) async fn usage(&self, access: &Access) -> Result<Usage, StoreError> {
         match self {
             Self::Sqlite(engine) => engine.usage(access).await,
+            Self::Postgres(engine) => engine.usage(access).await,
         }
     }
 
@@ -104,6 +138,7 @@ impl Repository {
     pub(crate) async fn erase(&self, access: &Access) -> Result<Usage, StoreError> {
         match self {
             Self::Sqlite(engine) => engine.erase(access).await,
+            Self::Postgres(engine) => engine.erase(access).await,
         }
     }
 
@@ -112,6 +147,7 @@ impl Repository {
     pub(crate) async fn sweep(&self, access: &Access, feed_from: i64, most: u32) -> Result<u32, StoreError> {
         match self {
             Self::Sqlite(engine) => engine.sweep(access, feed_from, most).await,
+            Self::Postgres(engine) => engine.sweep(access, feed_from, most).await,
         }
     }
 
@@ -119,6 +155,7 @@ impl Repository {
     pub(crate) async fn tenants(&self) -> Result<Vec<TenantId>, StoreError> {
         match self {
             Self::Sqlite(engine) => engine.tenants().await,
+            Self::Postgres(engine) => engine.tenants().await,
         }
     }
 
@@ -126,6 +163,7 @@ impl Repository {
     pub(crate) fn signing_key(&self) -> [u8; 32] {
         match self {
             Self::Sqlite(engine) => engine.signing_key(),
+            Self::Postgres(engine) => engine.signing_key(),
         }
     }
 
@@ -133,6 +171,7 @@ impl Repository {
     pub(crate) async fn is_available(&self) -> bool {
         match self {
             Self::Sqlite(engine) => engine.is_available().await,
+            Self::Postgres(engine) => engine.is_available().await,
         }
     }
 
@@ -140,6 +179,7 @@ impl Repository {
     pub(crate) fn commits(&self) -> u64 {
         match self {
             Self::Sqlite(engine) => engine.commits(),
+            Self::Postgres(engine) => engine.commits(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::Store;
 use super::access::Trust;
 use super::http::router;
+use super::indexer::keep_up;
 use super::socket::Socket;
 use std::fmt;
 use std::io;
@@ -57,13 +58,19 @@ pub async fn serve(
         (Listener::Tcp(_), Trust::Edge) => return Err(ServeError::NoTrust),
         (Listener::Tcp(_), Trust::SharedSecret(_) | Trust::ApiKeys(_)) | (Listener::Unix(_), _) => {}
     }
+    // Ends with the serving; how far it came is in the database.
+    let indexing = tokio::spawn(keep_up(Arc::clone(&store)));
     let api = router(store, trust);
-    match listener {
+    let served = match listener {
         Listener::Tcp(listener) => axum::serve(listener, api).with_graceful_shutdown(shutdown).await,
         Listener::Unix(socket) => {
             let (listener, _file) = socket.into_parts();
             axum::serve(listener, api).with_graceful_shutdown(shutdown).await
         }
     }
-    .map_err(ServeError::Io)
+    .map_err(ServeError::Io);
+    indexing.abort();
+    // Waited for, so that whoever has the last handle on the store is the caller again.
+    let _ = indexing.await;
+    served
 }

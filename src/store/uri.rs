@@ -48,6 +48,7 @@ pub(crate) struct Parameters {
 /// Names that [`Parameters::text`] knows.
 const TEXTS: &[&str] = &[
     "prefix",
+    "marks",
     "node_id",
     "updated_since",
     "order",

@@ -12,6 +12,7 @@ mod canonical_node;
 mod cli;
 mod docs;
 mod durability;
+mod engines;
 mod federation;
 mod floors;
 mod gateways;

@@ -148,6 +148,7 @@ fn seconds(column: ValueRef<'_>) -> i64 {
 mod tests {
     use super::*;
     use crate::store::model::{self, Filter, Kind, Place, Target};
+    use crate::store::search::Looked;
     use crate::store::sqlite::schema::open_writer;
     use crate::store::sqlite::testing::put;
     use crate::store::sqlite::{list, search};
@@ -228,9 +229,11 @@ mod tests {
     fn adopted_rows_are_found_by_a_search_even_when_the_old_index_was_behind() {
         let folder = Folder::new();
         let (conn, _) = open_writer(&old_database(&folder), &tenant("default")).unwrap();
-        let hits = search::find(&conn, &tenant("default"), "dawn", None, 25, 1000).unwrap();
+        let hits = search::find(&conn, &tenant("default"), &Looked::anywhere("dawn"), 25, 1000).unwrap();
         assert_eq!(hits.iter().map(|hit| hit.key.as_str()).collect::<Vec<_>>(), ["object"]);
-        assert!(search::find(&conn, &tenant("acme"), "dawn", None, 25, 1000).unwrap().is_empty());
+        assert!(
+            search::find(&conn, &tenant("acme"), &Looked::anywhere("dawn"), 25, 1000).unwrap().is_empty()
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(super) mod testing;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod vectors;
 mod writer;
 
 pub use schema::Opened;
@@ -26,8 +27,11 @@ use super::access::Access;
 use super::clock::Clock;
 use super::error::{CommitError, OpenError, StoreError};
 use super::model::{
-    Bounds, Conflict, Done, Filter, Hit, Interest, Page, Place, Row, Stretch, Target, Usage, Version, Write,
+    Bounds, Conflict, Done, Filter, Interest, Page, Place, Row, Stretch, Target, Usage, Version, Write,
 };
+use super::ranking::{Candidate, MOST_CANDIDATES};
+use super::search::Looked;
+use super::semantic::{IndexState, Near, Sought, Step};
 use crate::ids::TenantId;
 use readers::Readers;
 use rusqlite::Connection;
@@ -132,17 +136,26 @@ impl Engine {
         .await
     }
 
-    pub(super) async fn search(
+    pub(super) async fn candidates(
         &self,
         access: &Access,
-        query: String,
-        scope: Option<String>,
-        limit: u32,
-    ) -> Result<Vec<Hit>, StoreError> {
-        self.ask(access, move |conn, tenant, now| {
-            search::find(conn, tenant, &query, scope.as_deref(), limit, now)
-        })
-        .await
+        looked: Looked,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        self.ask(access, move |conn, tenant, now| search::find(conn, tenant, &looked, MOST_CANDIDATES, now))
+            .await
+    }
+
+    pub(super) async fn nearest(&self, access: &Access, sought: Sought) -> Result<Vec<Near>, StoreError> {
+        self.ask(access, move |conn, tenant, now| vectors::nearest(conn, tenant, &sought, now)).await
+    }
+
+    pub(super) async fn index_state(&self, access: &Access) -> Result<Option<IndexState>, StoreError> {
+        self.ask(access, |conn, tenant, _| vectors::state(conn, tenant)).await
+    }
+
+    pub(super) async fn index_step(&self, access: &Access, step: Step) -> Result<(), StoreError> {
+        let tenant = access.tenant().clone();
+        self.writer.write(move |conn, _| Ok(Verdict::Keep(vectors::step(conn, &tenant, &step)?))).await
     }
 
     pub(super) async fn usage(&self, access: &Access) -> Result<Usage, StoreError> {

@@ -3,7 +3,7 @@
 //! Every table leads its keys with `tenant_id`. Knows how connections are set up; does not know what
 //! is asked of them.
 
-use super::{adopt, upgrade};
+use super::{adopt, upgrade, vectors};
 use crate::ids::TenantId;
 use crate::store::error::OpenError;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -229,10 +229,15 @@ fn migrate(conn: &mut Connection, legacy: &TenantId) -> rusqlite::Result<Opened>
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Asked within the transaction: another process may have migrated the file in between.
     let opened = match version(&tx)? {
-        VERSION => return Ok(Opened::Found),
+        VERSION => {
+            tx.execute_batch(vectors::TABLES)?;
+            tx.commit()?;
+            return Ok(Opened::Found);
+        }
         1 => {
             tx.execute_batch(TABLES)?;
             upgrade::from_1(&tx)?;
+            tx.execute_batch(vectors::TABLES)?;
             Opened::Upgraded { from: 1 }
         }
         // Nothing, or the untenanted store: what is newer was refused before.
@@ -253,6 +258,7 @@ fn migrate(conn: &mut Connection, legacy: &TenantId) -> rusqlite::Result<Opened>
 /// What `SQLite` says.
 pub(super) fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(TABLES)?;
+    conn.execute_batch(vectors::TABLES)?;
     conn.execute_batch(INDEX)
 }
 
@@ -306,7 +312,18 @@ mod tests {
             .unwrap();
         let names: Vec<String> =
             tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-        assert_eq!(names, ["mesh_rows", "mesh_history", "mesh_changes", "mesh_tenants", "mesh_memory_fts"]);
+        assert_eq!(
+            names,
+            [
+                "mesh_rows",
+                "mesh_history",
+                "mesh_changes",
+                "mesh_tenants",
+                "mesh_vectors",
+                "mesh_vector_state",
+                "mesh_memory_fts"
+            ]
+        );
         for table in names {
             let first: String = conn
                 .query_row("SELECT name FROM pragma_table_info(?1) WHERE cid = 0", [&table], |row| row.get(0))

@@ -1,47 +1,44 @@
 //! Full-text search over one tenant's memory, by plain words.
 //!
 //! The index is shared, so each entry carries a word that only its tenant has, and each search asks
-//! for it. Results come newest first and not by rank: a rank would weigh words by how often they
-//! stand in everybody's rows.
+//! for it. What is found comes newest first; it is ranked elsewhere, since this index would weigh words by how
+//! often they stand in everybody's rows.
 
 use crate::ids::TenantId;
-use crate::store::model::{Hit, MOST_HITS, NewMemory};
+use crate::store::model::{NewMemory, past_prefix};
+use crate::store::ranking::{Candidate, MOST_TEXT};
+use crate::store::search::{Looked, searched_text};
 use rusqlite::{Connection, params};
 use std::fmt::Write;
 
-/// More of a query than this is not looked at.
-const MOST_QUERY_BYTES: usize = 4096;
-
-/// More words than this are not looked at.
-const MOST_WORDS: usize = 64;
-
-/// The memories that have all of these words, newest first.
+/// The memories that have all of these words, newest first, at most `most`.
 ///
 /// # Errors
 /// What `SQLite` says; no query text is an error.
 pub(crate) fn find(
     conn: &Connection,
     tenant: &TenantId,
-    query: &str,
-    scope: Option<&str>,
-    limit: u32,
+    looked: &Looked,
+    most: u32,
     now: i64,
-) -> rusqlite::Result<Vec<Hit>> {
-    let Some(words) = plain_words(query) else { return Ok(Vec::new()) };
+) -> rusqlite::Result<Vec<Candidate>> {
+    let Some(words) = plain_words(looked) else { return Ok(Vec::new()) };
     let expression = format!("tenant_token : {} AND {{scope key content}} : ({words})", token(tenant));
     // The table is asked for the tenant as well: a mistake in the index must not be enough to leak a row.
-    // The scope is compared in the same place, before the limit counts.
+    // Scope and prefix are compared in the same place, before the limit counts.
+    let end = looked.prefix.as_deref().and_then(past_prefix);
     conn.prepare_cached(
-        "SELECT m.scope, m.name, snippet(mesh_memory_fts, 4, '', '', '…', 64)
+        "SELECT m.scope, m.name, substr(f.content, 1, ?5)
          FROM mesh_memory_fts f CROSS JOIN mesh_rows m ON m.place = f.rowid
          WHERE mesh_memory_fts MATCH ?1 AND m.tenant_id = ?2 AND (?3 IS NULL OR m.scope = ?3)
-           AND (m.expires_at IS NULL OR m.expires_at > ?5)
+           AND (m.expires_at IS NULL OR m.expires_at > ?6)
+           AND (?7 IS NULL OR m.name >= ?7) AND (?8 IS NULL OR m.name < ?8)
          ORDER BY f.rowid DESC LIMIT ?4",
     )?
-    .query_map(params![expression, tenant.as_str(), scope, limit.clamp(1, MOST_HITS), now], |row| {
-        let snippet: Option<String> = row.get(2)?;
-        Ok(Hit { scope: row.get(0)?, key: row.get(1)?, snippet: snippet.filter(|text| !text.is_empty()) })
-    })?
+    .query_map(
+        params![expression, tenant.as_str(), looked.scope, most, MOST_TEXT, now, looked.prefix, end],
+        |row| Ok(Candidate::new(row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?
     .collect()
 }
 
@@ -50,11 +47,7 @@ pub(crate) fn find(
 /// # Errors
 /// What `SQLite` says.
 pub(crate) fn add(conn: &Connection, tenant: &TenantId, memory: &NewMemory) -> rusqlite::Result<i64> {
-    let mut content = memory.key.clone();
-    for text in memory.value.strings() {
-        content.push(' ');
-        content.push_str(&text);
-    }
+    let content = searched_text(memory);
     conn.prepare_cached(
         "INSERT INTO mesh_memory_fts (tenant_id, tenant_token, scope, key, content) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
@@ -97,15 +90,8 @@ fn token(tenant: &TenantId) -> String {
 }
 
 /// Each word in quotes, so that none is read as an operator; nothing when there is no word.
-/// NUL ends a query for `SQLite` and a quote ends a quoted word, so both part words here.
-fn plain_words(query: &str) -> Option<String> {
-    let end = query.floor_char_boundary(MOST_QUERY_BYTES);
-    let words: Vec<String> = query[..end]
-        .split(|c: char| c.is_whitespace() || c.is_control() || c == '"')
-        .filter(|word| !word.is_empty())
-        .take(MOST_WORDS)
-        .map(|word| format!("\"{word}\""))
-        .collect();
+fn plain_words(looked: &Looked) -> Option<String> {
+    let words: Vec<String> = looked.pieces().map(|word| format!("\"{word}\"")).collect();
     (!words.is_empty()).then(|| words.join(" "))
 }
 
@@ -118,7 +104,12 @@ mod tests {
     use proptest::test_runner::Config;
 
     fn keys(conn: &Connection, who: &str, query: &str, scope: Option<&str>, limit: u32) -> Vec<String> {
-        find(conn, &tenant(who), query, scope, limit, 5).unwrap().into_iter().map(|hit| hit.key).collect()
+        let found = find(conn, &tenant(who), &looked(query, scope), limit, 5).unwrap();
+        found.into_iter().map(|candidate| candidate.key).collect()
+    }
+
+    fn looked(query: &str, scope: Option<&str>) -> Looked {
+        Looked { words: query.to_owned(), scope: scope.map(str::to_owned), prefix: None }
     }
 
     fn filled() -> Connection {
@@ -208,11 +199,16 @@ mod tests {
     }
 
     #[test]
-    fn the_snippet_is_the_text_around_what_was_found() {
+    fn a_prefix_narrows_and_the_text_is_what_was_searched() {
         let conn = filled();
-        let hit = &find(&conn, &tenant("acme"), "foggy", None, 25, 5).unwrap()[0];
-        assert_eq!(hit.snippet.as_deref(), Some("weather-report Dawn is foggy, Zürich"));
-        assert_eq!((hit.scope.as_str(), hit.key.as_str()), ("node", "weather-report"));
+        let found = |prefix: &str| {
+            let looked = Looked { prefix: Some(prefix.into()), ..looked("dawn", None) };
+            find(&conn, &tenant("acme"), &looked, 25, 5).unwrap()
+        };
+        assert_eq!(found("wea")[0].text, "weather-report Dawn is foggy, Zürich");
+        assert_eq!(found("p").iter().map(|one| one.key.as_str()).collect::<Vec<_>>(), ["plan"]);
+        assert!(found("dawn").is_empty());
+        assert_eq!(found("").len(), 2);
     }
 
     #[test]
@@ -230,8 +226,8 @@ mod tests {
         fn no_query_text_is_an_error_or_leaves_the_tenant(query in any::<String>(), glue in r#"[ "*()^:+\-{}A-Z\x00]{0,30}"#) {
             let conn = filled();
             for text in [query.clone(), glue.clone(), format!("{glue}dawn{query}"), format!("dawn {glue}")] {
-                let hits = find(&conn, &tenant("globex"), &text, None, 100, 5).unwrap();
-                prop_assert!(hits.iter().all(|hit| hit.snippet.as_deref() == Some("plan dawn belongs to globex")));
+                let hits = find(&conn, &tenant("globex"), &looked(&text, None), 100, 5).unwrap();
+                prop_assert!(hits.iter().all(|hit| hit.text == "plan dawn belongs to globex"));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::commit::take_away;
 use super::rows::{COLUMNS, from_row};
-use super::{ledger, search};
+use super::{ledger, search, vectors};
 use crate::ids::TenantId;
 use crate::store::model::{Action, Kind, Row, Target, Usage};
 use rusqlite::{Connection, params};
@@ -81,6 +81,7 @@ fn forget_changes(conn: &Connection, tenant: &TenantId, feed_from: i64, most: u3
 pub(super) fn erase(conn: &Connection, tenant: &TenantId, now: i64) -> rusqlite::Result<Usage> {
     let had = ledger::usage(conn, tenant)?;
     search::remove_all(conn, tenant)?;
+    vectors::remove_all(conn, tenant)?;
     for table in ["mesh_rows", "mesh_history", "mesh_changes"] {
         conn.execute(&format!("DELETE FROM {table} WHERE tenant_id = ?1"), params![tenant.as_str()])?;
     }

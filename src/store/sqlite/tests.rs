@@ -8,6 +8,7 @@ use crate::store::model::{
     Act, Action, Bounds, Condition, Conflict, Content, Done, Expiry, Filter, Interest, Kind, Place, Row,
     Target, Write,
 };
+use crate::store::search::Looked;
 use crate::store::testing::{memory, skill, tenant};
 use proptest::prelude::{prop, prop_assert_eq, proptest};
 use rusqlite::Connection;
@@ -198,7 +199,8 @@ fn what_has_expired_is_not_there_before_it_is_swept_and_gone_after() {
     assert_eq!(get(&conn, &acme, &target, 20), None);
     let page = |now| list::page(&conn, &acme, &Filter::all(Kind::Memory), Place::Newest, 9, now).unwrap();
     assert_eq!((page(19).rows.len(), page(20).rows.len()), (1, 0));
-    let hits = |now| super::search::find(&conn, &acme, "secretword", None, 9, now).unwrap().len();
+    let hits =
+        |now| super::search::find(&conn, &acme, &Looked::anywhere("secretword"), 9, now).unwrap().len();
     assert_eq!((hits(19), hits(20)), (1, 0));
     let readable = |now| -> Vec<bool> {
         let versions = history::versions(&conn, &acme, &target, None, 9, now).unwrap();

@@ -37,6 +37,7 @@ pub(super) fn from_1(conn: &Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use crate::store::model::{Filter, Kind, Place, Target};
+    use crate::store::search::Looked;
     use crate::store::sqlite::schema::{self, Opened, open_writer};
     use crate::store::sqlite::{changes, ledger, list, rows, search};
     use crate::store::testing::{Folder, tenant};
@@ -84,7 +85,7 @@ mod tests {
         let bytes: i64 =
             [memories[0].content.bytes(), memories[1].content.bytes(), skill.content.bytes()].iter().sum();
         assert_eq!(usage.bytes, bytes);
-        let hits = search::find(&conn, &acme, "dawn", None, 10, 500).unwrap();
+        let hits = search::find(&conn, &acme, &Looked::anywhere("dawn"), 10, 500).unwrap();
         assert_eq!(hits.iter().map(|hit| hit.key.as_str()).collect::<Vec<_>>(), ["later"]);
         let feed =
             changes::stretch(&conn, &acme, &crate::store::model::Interest::default(), 0, 10, 500).unwrap();

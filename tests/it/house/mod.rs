@@ -12,6 +12,7 @@ pub(crate) mod keys;
 pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod parts;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod site;
 pub(crate) mod sockets;

@@ -28,6 +28,15 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     path.or_else(|| missing(name))
 }
 
+/// The folder with PostgreSQL's programs; Debian keeps them off the path.
+pub(crate) fn postgres_programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = versions.map(|version| version.path().join("bin")).collect();
+    found.retain(|folder| folder.join("initdb").exists());
+    found.sort();
+    found.pop().or_else(|| Some(program("initdb")?.parent()?.to_owned()))
+}
+
 /// Node, for what only a real ECMAScript engine can say.
 pub(crate) fn node() -> Option<PathBuf> {
     let installed = cache().join("node/node_modules/node/bin/node");

@@ -53,6 +53,8 @@ pub(crate) enum Signal {
     Hangup,
     /// Finish what is in flight, then leave.
     Terminate,
+    /// Leave at once; to PostgreSQL, without writing anything.
+    Quit,
     /// No more.
     Kill,
 }
@@ -87,6 +89,7 @@ impl Process {
         let name = match signal {
             Signal::Hangup => "-HUP",
             Signal::Terminate => "-TERM",
+            Signal::Quit => "-QUIT",
             Signal::Kill => "-KILL",
         };
         let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();

@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::edge::admin;
+use super::postgres::Postgres;
 use super::process::{Process, free_address, store_program};
 use super::temp::Temp;
 use super::wait::{SOON, until};
@@ -27,7 +28,21 @@ impl Store {
         command.arg("run").arg("--database").arg(folder.path().join("mesh.db"));
         command.args(["--listen", &address.to_string(), "--shared-secret-env", "STORE_SECRET"]);
         command.env("STORE_SECRET", SECRET).current_dir(folder.path());
-        let process = Process::start(&mut command);
+        Self::started(&mut command, address, folder)
+    }
+
+    /// Starts it over a PostgreSQL database and waits until it is healthy.
+    pub(crate) fn start_on(server: &Postgres) -> Self {
+        let (address, folder) = (free_address(), Temp::new());
+        let mut command = Command::new(store_program());
+        command.args(["run", "--postgres-env", "MESH_DATABASE_URL", "--listen", &address.to_string()]);
+        command.args(["--shared-secret-env", "STORE_SECRET"]).env("STORE_SECRET", SECRET);
+        command.env("MESH_DATABASE_URL", server.url()).current_dir(folder.path());
+        Self::started(&mut command, address, folder)
+    }
+
+    fn started(command: &mut Command, address: SocketAddr, folder: Temp) -> Self {
+        let process = Process::start(command);
         let mut store = Self { process, address, folder };
         until("the store's start", SOON, || {
             assert!(store.process.runs(), "the store ended: {}", store.process.stderr().join("\n"));

@@ -1,0 +1,172 @@
+//! A real PostgreSQL server of a test's own: in a temporary folder, on a free port, gone with the test.
+
+use super::parts::postgres_programs;
+use super::process::{Process, Signal, free_address};
+use super::temp::Temp;
+use super::wait::{SOON, until};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A running server with a database `mesh` that the plain role `mesh` owns.
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    process: Process,
+    programs: PathBuf,
+    address: SocketAddr,
+    folder: Temp,
+}
+
+impl Postgres {
+    /// Makes a cluster and starts a server over it; nothing where the machine has no PostgreSQL.
+    pub(crate) fn start() -> Option<Self> {
+        let programs = postgres_programs()?;
+        let folder = Temp::new();
+        hand_over(folder.path());
+        let mut initdb = as_server(&programs.join("initdb"));
+        initdb.arg("-D").arg(folder.path().join("data"));
+        initdb.args(["--username=admin", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        succeeds(&initdb.output().expect("initdb can be started"));
+        let (process, address) = serve(&programs, folder.path());
+        let mut server = Self { process, programs, address, folder };
+        server.ready();
+        server.admin("CREATE ROLE mesh LOGIN PASSWORD 'mesh'", "postgres");
+        server.admin("CREATE DATABASE mesh OWNER mesh", "postgres");
+        Some(server)
+    }
+
+    /// As the store connects.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://mesh:mesh@{}/mesh?sslmode=disable", self.address)
+    }
+
+    /// As nobody should let the store connect.
+    pub(crate) fn admin_url(&self) -> String {
+        format!("postgres://admin@{}/mesh?sslmode=disable", self.address)
+    }
+
+    /// What `psql` prints for these statements, run by the role that the store has.
+    pub(crate) fn ask(&self, sql: &str) -> String {
+        let out = self.psql("mesh", sql, "mesh");
+        succeeds(&out);
+        String::from_utf8_lossy(&out.stdout).trim().to_owned()
+    }
+
+    /// The same when the server says no: its words.
+    pub(crate) fn refuses(&self, sql: &str) -> String {
+        let out = self.psql("mesh", sql, "mesh");
+        assert!(!out.status.success(), "{}", String::from_utf8_lossy(&out.stdout));
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    }
+
+    /// Kills the server as a power cut would, and starts it anew over the same files.
+    pub(crate) fn crash(&mut self) {
+        // The postmaster's children end by themselves when it is gone.
+        self.process.kill();
+        let pid = self.folder.path().join("data/postmaster.pid");
+        let address = self.address;
+        let folder = self.folder.path().to_owned();
+        self.process = until("the server's new start", SOON, || {
+            let _ = std::fs::remove_file(&pid);
+            let mut process = serve_at(&self.programs, &folder, address);
+            let up = until("the server or its end", SOON, || {
+                if !process.runs() {
+                    return Some(false);
+                }
+                std::net::TcpStream::connect(address).ok().map(|_| true)
+            });
+            up.then_some(process)
+        });
+        self.ready();
+    }
+
+    fn admin(&self, sql: &str, database: &str) {
+        succeeds(&self.psql("admin", sql, database));
+    }
+
+    fn psql(&self, role: &str, sql: &str, database: &str) -> Output {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            role,
+            "-d",
+            database,
+        ]);
+        psql.args(["-p", &self.address.port().to_string(), "-c", sql]).env("PGPASSWORD", "mesh");
+        psql.output().expect("psql can be started")
+    }
+
+    fn ready(&mut self) {
+        until("the server's start", SOON, || {
+            assert!(self.process.runs(), "the server ended: {}", self.process.stderr().join("\n"));
+            self.psql("admin", "SELECT 1", "postgres").status.success().then_some(())
+        });
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // "Immediate" for PostgreSQL: children go too, nothing is written.
+        if self.process.runs() {
+            self.process.signal(Signal::Quit);
+            self.process.wait(SOON);
+        }
+    }
+}
+
+fn serve(programs: &Path, folder: &Path) -> (Process, SocketAddr) {
+    let address = free_address();
+    (serve_at(programs, folder, address), address)
+}
+
+fn serve_at(programs: &Path, folder: &Path, address: SocketAddr) -> Process {
+    let mut postgres = as_server(&programs.join("postgres"));
+    postgres.arg("-D").arg(folder.join("data"));
+    for setting in [
+        format!("port={}", address.port()),
+        "listen_addresses=127.0.0.1".to_owned(),
+        "unix_socket_directories=".to_owned(),
+        "max_connections=60".to_owned(),
+        "shared_buffers=32MB".to_owned(),
+    ] {
+        postgres.args(["-c", &setting]);
+    }
+    Process::start(&mut postgres)
+}
+
+/// The server does not run as root; under root it runs as a user who may do nothing.
+fn as_server(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]).arg(program);
+    command.current_dir("/");
+    command
+}
+
+fn hand_over(folder: &Path) {
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).expect("our own folder");
+    if is_root() {
+        let status = Command::new("chown").arg("nobody:nogroup").arg(folder).status();
+        assert!(status.expect("chown is there").success());
+    }
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().expect("id is there");
+    id.stdout.trim_ascii() == b"0"
+}
+
+fn succeeds(out: &Output) {
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
