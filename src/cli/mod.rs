@@ -8,6 +8,7 @@ pub mod logging;
 mod mesh;
 mod quickstart;
 mod run;
+pub mod store;
 mod webhooks;
 
 use clap::{Parser, Subcommand};

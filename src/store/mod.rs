@@ -34,6 +34,7 @@ pub mod socket;
 mod sqlite;
 #[cfg(test)]
 mod testing;
+mod transfer;
 mod uri;
 mod words;
 
@@ -54,7 +55,8 @@ pub use ranking::Marks;
 pub use search::{Mode, Query, SearchError};
 pub use semantic::{IndexError, Stepped};
 pub use serve::{Listener, ServeError, serve};
-pub use sqlite::Opened;
+pub use sqlite::{Opened, backup, integrity};
+pub use transfer::{Dossier, KeptVersion, Log, LogEntry, Sum};
 
 use crate::ids::TenantId;
 use crate::secret::Secret;
@@ -311,6 +313,52 @@ impl Store {
     /// [`StoreError`].
     pub async fn sweep(&self, access: &Access, feed_from: i64, most: u32) -> Result<u32, StoreError> {
         self.repository.sweep(access, feed_from, most).await
+    }
+
+    /// Everything kept of the first `most` rows, gone ones too, after this one; in the order of kind, scope and
+    /// name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn dossiers(
+        &self,
+        access: &Access,
+        after: Option<Target>,
+        most: u32,
+    ) -> Result<Vec<Dossier>, StoreError> {
+        self.repository.dossiers(access, after, most).await
+    }
+
+    /// Everything kept of one row; without versions when there never was one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn dossier(&self, access: &Access, target: Target) -> Result<Dossier, StoreError> {
+        self.repository.dossier(access, target).await
+    }
+
+    /// Puts dossiers in the place of whatever is kept of their rows, all of them or none.
+    ///
+    /// # Errors
+    /// [`StoreError`], also when the number of a change is another row's.
+    pub async fn put_dossiers(&self, access: &Access, dossiers: Vec<Dossier>) -> Result<(), StoreError> {
+        self.repository.put_dossiers(access, dossiers).await
+    }
+
+    /// The log of changes after one of them, as it is kept.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn log(&self, access: &Access, after: i64, most: u32) -> Result<Log, StoreError> {
+        self.repository.log(access, after, most).await
+    }
+
+    /// Puts entries into the log of changes, those that it has already over themselves.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn put_log(&self, access: &Access, log: Log) -> Result<(), StoreError> {
+        self.repository.put_log(access, log).await
     }
 
     /// Every tenant that ever wrote; for upkeep and commands, never for a request.

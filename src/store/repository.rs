@@ -14,6 +14,7 @@ use super::model::{
 use super::ranking::Candidate;
 use super::search::Looked;
 use super::semantic::{IndexState, Near, Sought, Step};
+use super::transfer::{Dossier, Log};
 use super::{postgres, sqlite};
 use crate::ids::TenantId;
 
@@ -148,6 +149,55 @@ impl Repository {
         match self {
             Self::Sqlite(engine) => engine.sweep(access, feed_from, most).await,
             Self::Postgres(engine) => engine.sweep(access, feed_from, most).await,
+        }
+    }
+
+    /// Everything kept of the first `most` rows, gone ones too, after this one.
+    pub(crate) async fn dossiers(
+        &self,
+        access: &Access,
+        after: Option<Target>,
+        most: u32,
+    ) -> Result<Vec<Dossier>, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.dossiers(access, after, most).await,
+            Self::Postgres(engine) => engine.dossiers(access, after, most).await,
+        }
+    }
+
+    /// Everything kept of one row.
+    pub(crate) async fn dossier(&self, access: &Access, target: Target) -> Result<Dossier, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.dossier(access, target).await,
+            Self::Postgres(engine) => engine.dossier(access, target).await,
+        }
+    }
+
+    /// Puts dossiers in the place of whatever is kept of their rows.
+    pub(crate) async fn put_dossiers(
+        &self,
+        access: &Access,
+        dossiers: Vec<Dossier>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.put_dossiers(access, dossiers).await,
+            Self::Postgres(engine) => engine.put_dossiers(access, dossiers).await,
+        }
+    }
+
+    /// The log after a change, as it is kept.
+    pub(crate) async fn log(&self, access: &Access, after: i64, most: u32) -> Result<Log, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.log(access, after, most).await,
+            Self::Postgres(engine) => engine.log(access, after, most).await,
+        }
+    }
+
+    /// Puts entries into the log, those that it has already over themselves.
+    pub(crate) async fn put_log(&self, access: &Access, log: Log) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.put_log(access, log).await,
+            Self::Postgres(engine) => engine.put_log(access, log).await,
         }
     }
 

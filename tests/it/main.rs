@@ -23,6 +23,7 @@ mod limit_memory;
 mod limits;
 mod load;
 mod mesh_keys;
+mod operations;
 mod reload;
 mod replay;
 mod shutdown;

@@ -144,7 +144,8 @@ impl<'a> Batch<'a> {
         let stamp = Stamp { version, change, updated_at: self.now, expires_at: put.expiry.at(self.now) };
         let row = Row { content: put.content, stamp, proof: put.proof };
         let before = there.as_ref().map(|kept| &kept.row);
-        let written = rows::Written { row: &row, sent_ms: put.sent_ms, action: put.action, before };
+        let (sent_ms, action, entry) = (put.sent_ms, put.action, rows::Entry::Made);
+        let written = rows::Written { row: &row, sent_ms, action, entry, before };
         rows::write(self.tx, self.tenant, &written).await?;
         self.add(target.kind, rows, bytes);
         self.prune(&target, version, bounds).await?;
@@ -238,7 +239,7 @@ impl<'a> Batch<'a> {
         self.counts.last_change
     }
 
-    fn add(&mut self, kind: Kind, rows: i64, bytes: i64) {
+    pub(super) fn add(&mut self, kind: Kind, rows: i64, bytes: i64) {
         match kind {
             Kind::Memory => self.counts.memories += rows,
             Kind::Skill => self.counts.skills += rows,

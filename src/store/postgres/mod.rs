@@ -14,6 +14,7 @@ mod rows;
 mod schema;
 mod sweep;
 mod text;
+mod transfer;
 mod vectors;
 mod words;
 
@@ -29,6 +30,7 @@ use super::model::{
 use super::ranking::Candidate;
 use super::search::Looked;
 use super::semantic::{IndexState, Near, Sought, Step};
+use super::transfer::{Dossier, Log};
 use crate::ids::TenantId;
 use crate::secret::Secret;
 use commit::Batch;
@@ -247,6 +249,76 @@ impl Engine {
             Ok(taken)
         };
         write.await.map_err(|error: tokio_postgres::Error| failed(&error))
+    }
+
+    pub(super) async fn dossiers(
+        &self,
+        access: &Access,
+        after: Option<Target>,
+        most: u32,
+    ) -> Result<Vec<Dossier>, StoreError> {
+        let mut connection = self.link.connection().await?;
+        let read = async {
+            let tx = begin(&mut connection, access.tenant(), For::Reading).await?;
+            let found = transfer::after(&tx, access.tenant(), after.as_ref(), most).await?;
+            tx.commit().await?;
+            Ok(found)
+        };
+        read.await.map_err(|error| failed(&error))
+    }
+
+    pub(super) async fn dossier(&self, access: &Access, target: Target) -> Result<Dossier, StoreError> {
+        let mut connection = self.link.connection().await?;
+        let read = async {
+            let tx = begin(&mut connection, access.tenant(), For::Reading).await?;
+            let found = transfer::one(&tx, access.tenant(), target).await?;
+            tx.commit().await?;
+            Ok(found)
+        };
+        read.await.map_err(|error| failed(&error))
+    }
+
+    pub(super) async fn put_dossiers(
+        &self,
+        access: &Access,
+        dossiers: Vec<Dossier>,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.link.connection().await?;
+        let write = async {
+            let tx = begin(&mut connection, access.tenant(), For::Writing).await?;
+            {
+                let mut batch = Batch::lock(&tx, access.tenant(), || self.clock.seconds()).await?;
+                transfer::put(&mut batch, &dossiers).await?;
+                batch.settle().await?;
+            }
+            tx.commit().await
+        };
+        write.await.map_err(|error| failed(&error))
+    }
+
+    pub(super) async fn log(&self, access: &Access, after: i64, most: u32) -> Result<Log, StoreError> {
+        let mut connection = self.link.connection().await?;
+        let read = async {
+            let tx = begin(&mut connection, access.tenant(), For::Reading).await?;
+            let found = transfer::log(&tx, access.tenant(), after, most).await?;
+            tx.commit().await?;
+            Ok(found)
+        };
+        read.await.map_err(|error| failed(&error))
+    }
+
+    pub(super) async fn put_log(&self, access: &Access, log: Log) -> Result<(), StoreError> {
+        let mut connection = self.link.connection().await?;
+        let write = async {
+            let tx = begin(&mut connection, access.tenant(), For::Writing).await?;
+            {
+                let mut batch = Batch::lock(&tx, access.tenant(), || self.clock.seconds()).await?;
+                transfer::put_log(&mut batch, &log).await?;
+                batch.settle().await?;
+            }
+            tx.commit().await
+        };
+        write.await.map_err(|error| failed(&error))
     }
 
     pub(super) async fn tenants(&self) -> Result<Vec<TenantId>, StoreError> {

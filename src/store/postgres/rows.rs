@@ -63,8 +63,18 @@ pub(super) struct Written<'a> {
     pub(super) row: &'a Row,
     pub(super) sent_ms: Option<i64>,
     pub(super) action: Action,
+    pub(super) entry: Entry,
     /// The row that was there.
     pub(super) before: Option<&'a Row>,
+}
+
+/// Whether the feed gets an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// It does: the row is written.
+    Made,
+    /// The row comes from elsewhere, and so does its entry.
+    Elsewhere,
 }
 
 /// Writes a row, new or over the one that is there, its entry of the feed and its words.
@@ -81,7 +91,7 @@ pub(super) async fn write(
     tx.execute_typed(
         "WITH entry AS (
            INSERT INTO mesh_changes (tenant_id, change, action, kind, scope, name, version, at)
-           VALUES ($1, $8, $13, $2, $3, $4, $7, $9)
+           SELECT $1, $8, $13, $2, $3, $4, $7, $9 WHERE $15
          )
          INSERT INTO mesh_rows (tenant_id, kind, scope, name, value, path, node_id, version, change, updated_at,
            expires_at, sent_ms, proof)
@@ -105,6 +115,7 @@ pub(super) async fn write(
             (&proof, Type::TEXT),
             (&written.action.as_str(), Type::TEXT),
             (&node, Type::TEXT),
+            (&(written.entry == Entry::Made), Type::BOOL),
         ],
     )
     .await?;

@@ -3,9 +3,11 @@
 //! Speaks SQL; does not know HTTP. Every statement names the tenant.
 
 mod adopt;
+pub mod backup;
 mod changes;
 mod commit;
 mod history;
+pub mod integrity;
 mod ledger;
 mod list;
 mod readers;
@@ -17,6 +19,7 @@ mod sweep;
 pub(super) mod testing;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod upgrade;
 mod vectors;
 mod writer;
@@ -32,6 +35,7 @@ use super::model::{
 use super::ranking::{Candidate, MOST_CANDIDATES};
 use super::search::Looked;
 use super::semantic::{IndexState, Near, Sought, Step};
+use super::transfer::{Dossier, Log};
 use crate::ids::TenantId;
 use readers::Readers;
 use rusqlite::Connection;
@@ -178,6 +182,43 @@ impl Engine {
             Ok(Verdict::Keep(sweep::sweep(conn, &tenant, feed_from, most, now)?))
         };
         self.writer.write(work).await
+    }
+
+    pub(super) async fn dossiers(
+        &self,
+        access: &Access,
+        after: Option<Target>,
+        most: u32,
+    ) -> Result<Vec<Dossier>, StoreError> {
+        self.ask(access, move |conn, tenant, _| transfer::after(conn, tenant, after.as_ref(), most)).await
+    }
+
+    pub(super) async fn dossier(&self, access: &Access, target: Target) -> Result<Dossier, StoreError> {
+        self.ask(access, move |conn, tenant, _| {
+            transfer::one(conn, tenant, target.kind.as_str().to_owned(), target.scope, target.name)
+        })
+        .await
+    }
+
+    pub(super) async fn put_dossiers(
+        &self,
+        access: &Access,
+        dossiers: Vec<Dossier>,
+    ) -> Result<(), StoreError> {
+        let tenant = access.tenant().clone();
+        let work = move |conn: &Connection, _| Ok(Verdict::Keep(transfer::put(conn, &tenant, &dossiers)?));
+        self.writer.write(work).await
+    }
+
+    pub(super) async fn log(&self, access: &Access, after: i64, most: u32) -> Result<Log, StoreError> {
+        self.ask(access, move |conn, tenant, _| transfer::log(conn, tenant, after, most)).await
+    }
+
+    pub(super) async fn put_log(&self, access: &Access, log: Log) -> Result<(), StoreError> {
+        let tenant = access.tenant().clone();
+        self.writer
+            .write(move |conn: &Connection, _| Ok(Verdict::Keep(transfer::put_log(conn, &tenant, &log)?)))
+            .await
     }
 
     pub(super) async fn tenants(&self) -> Result<Vec<TenantId>, StoreError> {

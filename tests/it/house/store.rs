@@ -56,6 +56,11 @@ impl Store {
         self.address
     }
 
+    /// Its folder, with `mesh.db` when it has a file.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Kills it, as a power cut would, and hands its folder on.
     pub(crate) fn kill(mut self) -> Temp {
         self.process.kill();
