@@ -149,12 +149,14 @@ fn an_export_comes_back_whole_or_is_refused() {
 #[test]
 fn vectors_can_be_made_before_the_store_is_started() {
     let folder = filled();
-    folder.write("store.yaml", "listen: unix:s\ndatabase: mesh.db\n");
+    // A copy comes without vectors.
+    done(folder.path(), &["copy", "--from", "mesh.db", "--to", "copy.db"], None);
+    folder.write("store.yaml", "listen: unix:s\ndatabase: copy.db\n");
     let told = done(folder.path(), &["backfill", "--config", "store.yaml"], None);
     assert!(told.contains("acme: 300 rows looked at, builtin:hashing-1"), "{told}");
     let again = done(folder.path(), &["backfill", "--config", "store.yaml"], None);
     assert!(again.contains("acme: 0 rows looked at"), "{again}");
-    folder.write("none.yaml", "listen: unix:s\ndatabase: mesh.db\nembeddings: { source: none }\n");
+    folder.write("none.yaml", "listen: unix:s\ndatabase: copy.db\nembeddings: { source: none }\n");
     assert!(refused(folder.path(), &["backfill", "--config", "none.yaml"]).contains("there are no vectors"));
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn find(
     // Scope and prefix are compared in the same place, before the limit counts.
     let end = looked.prefix.as_deref().and_then(past_prefix);
     conn.prepare_cached(
-        "SELECT m.scope, m.name, substr(f.content, 1, ?5)
+        "SELECT m.scope, m.name, substr(CAST(f.content AS BLOB), 1, ?5)
          FROM mesh_memory_fts f CROSS JOIN mesh_rows m ON m.place = f.rowid
          WHERE mesh_memory_fts MATCH ?1 AND m.tenant_id = ?2 AND (?3 IS NULL OR m.scope = ?3)
            AND (m.expires_at IS NULL OR m.expires_at > ?6)
@@ -37,9 +37,15 @@ pub(crate) fn find(
     )?
     .query_map(
         params![expression, tenant.as_str(), looked.scope, most, MOST_TEXT, now, looked.prefix, end],
-        |row| Ok(Candidate::new(row.get(0)?, row.get(1)?, row.get(2)?)),
+        |row| Ok(Candidate::new(row.get(0)?, row.get(1)?, beginning(row.get_ref(2)?.as_blob()?))),
     )?
     .collect()
+}
+
+/// Text of which the end may be cut within a character. As bytes because SQLite ends a text at U+0000.
+fn beginning(bytes: &[u8]) -> String {
+    let whole = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+    String::from_utf8_lossy(&bytes[..whole]).into_owned()
 }
 
 /// Adds a memory to the index, after everything that is there, and says at which place.
@@ -208,6 +214,10 @@ mod tests {
         assert_eq!(found("wea")[0].text, "weather-report Dawn is foggy, Zürich");
         assert_eq!(found("p").iter().map(|one| one.key.as_str()).collect::<Vec<_>>(), ["plan"]);
         assert!(found("dawn").is_empty());
+        put(&conn, &tenant("acme"), memory("mesh", "p\0q", "\"dawn\""), 5);
+        assert_eq!(found("p\0")[0].text, "p\0q dawn");
+        assert_eq!(beginning("aé".as_bytes()), "aé");
+        assert_eq!(beginning(&"aé".as_bytes()[..2]), "a");
         assert_eq!(found("").len(), 2);
     }
 
