@@ -11,7 +11,7 @@ use super::policy::Policy;
 use super::reply::{self, Refusal};
 use super::search::Query;
 use super::uri::Parameters;
-use super::{Store, batch_api, body, list_api, rows_api};
+use super::{Store, batch_api, body, feed_api, list_api, rows_api, sync_api};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, RawQuery, State};
@@ -23,7 +23,7 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode, Uri};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 /// Longest body that is taken.
 const MOST_BODY: usize = 8 * 1024 * 1024;
@@ -43,6 +43,8 @@ pub(crate) struct App {
     pub(super) store: Arc<Store>,
     pub(super) policy: Arc<Policy>,
     pub(super) cursors: Cursors,
+    /// Turns true when the store is told to stop: what waits for changes ends then.
+    pub(super) closing: watch::Receiver<bool>,
     trust: Arc<Trust>,
     /// A permit is a byte of body that may be held.
     bodies: Arc<Semaphore>,
@@ -50,10 +52,11 @@ pub(crate) struct App {
 }
 
 /// The API over this store, for those whom `trust` lets in.
-pub(crate) fn router(store: Arc<Store>, trust: Trust) -> Router {
+pub(crate) fn router(store: Arc<Store>, trust: Trust, closing: watch::Receiver<bool>) -> Router {
     let app = App {
         policy: store.policy(),
         cursors: Cursors::new(store.signing_key()),
+        closing,
         store,
         trust: Arc::new(trust),
         bodies: Arc::new(Semaphore::new(MOST_BODIES)),
@@ -74,6 +77,8 @@ pub(crate) fn router(store: Arc<Store>, trust: Trust) -> Router {
             get(rows_api::skill).delete(rows_api::delete_skill).post(rows_api::restore_skill),
         )
         .route("/mesh/batch", post(batch_api::batch))
+        .route("/mesh/changes", get(feed_api::changes))
+        .route("/mesh/sync", post(sync_api::sync))
         .route("/mesh/tenant", delete(batch_api::erase))
         .fallback(|| async { Refusal::NotFound })
         .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed })
@@ -207,6 +212,7 @@ mod tests {
         App {
             policy: store.policy(),
             cursors: Cursors::new(store.signing_key()),
+            closing: watch::channel(false).1,
             store,
             trust: Arc::new(Trust::Edge),
             bodies: Arc::new(Semaphore::new(most_bodies)),

@@ -6,6 +6,7 @@
 
 mod access;
 mod batch_api;
+mod bells;
 mod body;
 mod clock;
 mod conditions;
@@ -13,6 +14,7 @@ mod config;
 mod cursor;
 mod embed;
 mod error;
+mod feed_api;
 mod http;
 #[cfg(test)]
 mod http_tests;
@@ -32,6 +34,7 @@ mod semantic;
 mod serve;
 pub mod socket;
 mod sqlite;
+mod sync_api;
 #[cfg(test)]
 mod testing;
 mod transfer;
@@ -63,6 +66,7 @@ use crate::secret::Secret;
 use embed::Patience;
 use indexer::Behind;
 use model::MOST_HITS;
+use bells::Bells;
 use repository::Repository;
 use search::Looked;
 use semantic::Sought;
@@ -112,6 +116,7 @@ pub struct Store {
     policy: Arc<Policy>,
     embedder: Option<Embedder>,
     behind: Behind,
+    bells: Bells,
 }
 
 impl fmt::Debug for Store {
@@ -171,7 +176,7 @@ impl Store {
         policy: Policy,
         embedder: Option<Embedder>,
     ) -> Self {
-        Self { repository, observe, policy: Arc::new(policy), embedder, behind: Behind::default() }
+        Self { repository, observe, policy: Arc::new(policy), embedder, behind: Behind::default(), bells: Bells::default() }
     }
 
     /// Does all of the writes or none, in order, each seeing the ones before; answered when it is on the
@@ -187,6 +192,7 @@ impl Store {
     ) -> Result<Vec<Done>, CommitError> {
         let done = self.repository.commit(access, writes, bounds).await?;
         self.behind.note(access.tenant());
+        self.bells.ring(access.tenant());
         Ok(done)
     }
 
@@ -304,7 +310,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn erase(&self, access: &Access) -> Result<Usage, StoreError> {
-        self.repository.erase(access).await
+        let had = self.repository.erase(access).await?;
+        self.bells.ring(access.tenant());
+        Ok(had)
     }
 
     /// Takes away what has expired and the feed's entries from before a Unix second; says how many rows.
@@ -312,7 +320,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn sweep(&self, access: &Access, feed_from: i64, most: u32) -> Result<u32, StoreError> {
-        self.repository.sweep(access, feed_from, most).await
+        let swept = self.repository.sweep(access, feed_from, most).await?;
+        if swept > 0 {
+            self.bells.ring(access.tenant());
+        }
+        Ok(swept)
+    }
+
+    /// An ear that hears when the tenant's feed may have grown; none when too many listen.
+    pub(crate) fn listen(&self, access: &Access) -> Option<tokio::sync::watch::Receiver<()>> {
+        self.bells.listen(access.tenant())
     }
 
     /// Everything kept of the first `most` rows, gone ones too, after this one; in the order of kind, scope and

@@ -148,8 +148,18 @@ pub struct Row {
     pub content: Content,
     /// What the store says of it.
     pub stamp: Stamp,
+    /// When its sender says that it was written, in Unix milliseconds.
+    pub sent_ms: Option<i64>,
     /// The signed message that it came with, as it was signed.
     pub proof: Option<Json>,
+}
+
+impl Row {
+    /// When it was written, in Unix milliseconds: what the sender says, or else the store's own time.
+    #[must_use]
+    pub fn written_ms(&self) -> i64 {
+        self.sent_ms.unwrap_or(self.stamp.updated_at.saturating_mul(1000))
+    }
 }
 
 /// When a row ends.
@@ -593,7 +603,7 @@ mod tests {
     fn json(content: Content) -> String {
         let stamp = Stamp { version: 3, change: 9, updated_at: 7, expires_at: None };
         let mut out = Vec::new();
-        Row { content, stamp, proof: None }.write_json(&mut out);
+        Row { content, stamp, sent_ms: None, proof: None }.write_json(&mut out);
         String::from_utf8(out).unwrap()
     }
 

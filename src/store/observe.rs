@@ -29,11 +29,15 @@ pub enum Op {
     Batch,
     /// Everything of a tenant.
     Erase,
+    /// The feed was asked, or its stream begun.
+    Changes,
+    /// Messages of the mesh's own synchronisation.
+    Sync,
 }
 
 impl Op {
     /// Every operation, for whoever wants to start all counts at nought.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::MemoryGet,
         Self::MemoryList,
         Self::MemorySearch,
@@ -47,6 +51,8 @@ impl Op {
         Self::Restore,
         Self::Batch,
         Self::Erase,
+        Self::Changes,
+        Self::Sync,
     ];
 
     /// A label.
@@ -66,6 +72,8 @@ impl Op {
             Self::Restore => "restore",
             Self::Batch => "batch",
             Self::Erase => "erase",
+            Self::Changes => "changes",
+            Self::Sync => "sync",
         }
     }
 }

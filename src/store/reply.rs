@@ -77,6 +77,10 @@ pub(crate) enum Refusal {
     UnknownOrder,
     /// The embedding service gave no vector.
     Embedding(EmbedError),
+    /// A kind that is none.
+    UnknownKind,
+    /// A sync message that is none.
+    InvalidMessage,
     /// The row is not as the request says.
     PreconditionFailed,
     /// The tenant has as many rows as it may.
@@ -90,92 +94,96 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    fn parts(self) -> (StatusCode, &'static str) {
+    fn parts(self) -> (StatusCode, &'static str, Outcome) {
         match self {
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
-            Self::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
-            Self::NotFound => (StatusCode::NOT_FOUND, "Not found"),
-            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large"),
-            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "Request timeout"),
-            Self::InvalidBody => (StatusCode::BAD_REQUEST, "Invalid JSON body"),
-            Self::InvalidPath => (StatusCode::BAD_REQUEST, "Invalid path"),
-            Self::InvalidQuery => (StatusCode::BAD_REQUEST, "Invalid query string"),
-            Self::MissingMemory => (StatusCode::BAD_REQUEST, "Missing scope, key, or value"),
-            Self::InvalidNode => (StatusCode::BAD_REQUEST, "Invalid node_id"),
-            Self::MissingSkill => (StatusCode::BAD_REQUEST, "Missing name or source_node"),
-            Self::MissingContent => (StatusCode::BAD_REQUEST, "Missing content or path"),
-            Self::MissingWords => (StatusCode::BAD_REQUEST, "Missing query or q"),
-            Self::UnknownMode => (StatusCode::BAD_REQUEST, "Unknown mode; use fts, semantic or hybrid"),
-            Self::UnknownMarks => (StatusCode::BAD_REQUEST, "Unknown marks; use html"),
-            Self::NoSemanticSearch => (StatusCode::SERVICE_UNAVAILABLE, "Semantic search is not configured"),
-            Self::NotAdmin => (StatusCode::FORBIDDEN, "Forbidden: this needs the admin right"),
-            Self::NotConfirmed => (StatusCode::BAD_REQUEST, "Name the tenant in confirm to erase it"),
-            Self::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "Scope, key or value too long"),
-            Self::InvalidCondition => (StatusCode::BAD_REQUEST, "Invalid If-Match or If-None-Match"),
-            Self::PreconditionRequired => {
-                (StatusCode::PRECONDITION_REQUIRED, "This write needs If-Match or If-None-Match: *")
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized", Outcome::Forbidden),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "Forbidden", Outcome::Forbidden),
+            Self::NotFound => (StatusCode::NOT_FOUND, "Not found", Outcome::Missing),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", Outcome::Missing)
             }
-            Self::InvalidNumber => (StatusCode::BAD_REQUEST, "Invalid number"),
-            Self::InvalidTtl => (StatusCode::BAD_REQUEST, "Invalid ttl or expires_at"),
-            Self::MissingTarget => (StatusCode::BAD_REQUEST, "An operation needs scope and key, or name"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Payload too large", Outcome::Invalid),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "Request timeout", Outcome::Invalid),
+            Self::InvalidBody => (StatusCode::BAD_REQUEST, "Invalid JSON body", Outcome::Invalid),
+            Self::InvalidPath => (StatusCode::BAD_REQUEST, "Invalid path", Outcome::Invalid),
+            Self::InvalidQuery => (StatusCode::BAD_REQUEST, "Invalid query string", Outcome::Invalid),
+            Self::MissingMemory => {
+                (StatusCode::BAD_REQUEST, "Missing scope, key, or value", Outcome::Invalid)
+            }
+            Self::InvalidNode => (StatusCode::BAD_REQUEST, "Invalid node_id", Outcome::Invalid),
+            Self::MissingSkill => (StatusCode::BAD_REQUEST, "Missing name or source_node", Outcome::Invalid),
+            Self::MissingContent => (StatusCode::BAD_REQUEST, "Missing content or path", Outcome::Invalid),
+            Self::MissingWords => (StatusCode::BAD_REQUEST, "Missing query or q", Outcome::Invalid),
+            Self::UnknownMode => {
+                (StatusCode::BAD_REQUEST, "Unknown mode; use fts, semantic or hybrid", Outcome::Invalid)
+            }
+            Self::UnknownMarks => (StatusCode::BAD_REQUEST, "Unknown marks; use html", Outcome::Invalid),
+            Self::NoSemanticSearch => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Semantic search is not configured", Outcome::Invalid)
+            }
+            Self::NotAdmin => {
+                (StatusCode::FORBIDDEN, "Forbidden: this needs the admin right", Outcome::Forbidden)
+            }
+            Self::NotConfirmed => {
+                (StatusCode::BAD_REQUEST, "Name the tenant in confirm to erase it", Outcome::Invalid)
+            }
+            Self::TooLong => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "Scope, key or value too long", Outcome::Invalid)
+            }
+            Self::InvalidCondition => {
+                (StatusCode::BAD_REQUEST, "Invalid If-Match or If-None-Match", Outcome::Invalid)
+            }
+            Self::PreconditionRequired => (
+                StatusCode::PRECONDITION_REQUIRED,
+                "This write needs If-Match or If-None-Match: *",
+                Outcome::Conflict,
+            ),
+            Self::InvalidNumber => (StatusCode::BAD_REQUEST, "Invalid number", Outcome::Invalid),
+            Self::InvalidTtl => (StatusCode::BAD_REQUEST, "Invalid ttl or expires_at", Outcome::Invalid),
+            Self::MissingTarget => {
+                (StatusCode::BAD_REQUEST, "An operation needs scope and key, or name", Outcome::Invalid)
+            }
             Self::UnknownOperation => {
-                (StatusCode::BAD_REQUEST, "Unknown op; use put, delete, restore or purge")
+                (StatusCode::BAD_REQUEST, "Unknown op; use put, delete, restore or purge", Outcome::Invalid)
             }
-            Self::TooManyOperations => (StatusCode::BAD_REQUEST, "A batch has at most 1000 operations"),
-            Self::InvalidCursor => (StatusCode::BAD_REQUEST, "Invalid cursor"),
-            Self::UnknownOrder => (StatusCode::BAD_REQUEST, "Unknown order; use newest or key"),
-            Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "Precondition failed"),
-            Self::TooManyRows => (StatusCode::INSUFFICIENT_STORAGE, "The tenant may keep no more rows"),
-            Self::TooManyBytes => (StatusCode::INSUFFICIENT_STORAGE, "The tenant may keep no more bytes"),
-            Self::Embedding(error) => (StatusCode::SERVICE_UNAVAILABLE, embedding_words(error)),
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Store is busy"),
-            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Store not available"),
+            Self::TooManyOperations => {
+                (StatusCode::BAD_REQUEST, "A batch has at most 1000 operations", Outcome::Invalid)
+            }
+            Self::InvalidCursor => (StatusCode::BAD_REQUEST, "Invalid cursor", Outcome::Invalid),
+            Self::UnknownOrder => {
+                (StatusCode::BAD_REQUEST, "Unknown order; use newest or key", Outcome::Invalid)
+            }
+            Self::UnknownKind => {
+                (StatusCode::BAD_REQUEST, "Unknown kind; use memory or skill", Outcome::Invalid)
+            }
+            Self::InvalidMessage => (StatusCode::BAD_REQUEST, "Invalid sync message", Outcome::Invalid),
+            Self::PreconditionFailed => {
+                (StatusCode::PRECONDITION_FAILED, "Precondition failed", Outcome::Conflict)
+            }
+            Self::TooManyRows => {
+                (StatusCode::INSUFFICIENT_STORAGE, "The tenant may keep no more rows", Outcome::Full)
+            }
+            Self::TooManyBytes => {
+                (StatusCode::INSUFFICIENT_STORAGE, "The tenant may keep no more bytes", Outcome::Full)
+            }
+            Self::Embedding(error) => {
+                (StatusCode::SERVICE_UNAVAILABLE, embedding_words(error), Outcome::Failed)
+            }
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "Store is busy", Outcome::Busy),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Store not available", Outcome::Failed),
         }
     }
 
     /// How whoever counts sees it.
     pub(crate) fn outcome(self) -> Outcome {
-        match self {
-            Self::NotFound | Self::MethodNotAllowed => Outcome::Missing,
-            Self::Unauthorized | Self::Forbidden => Outcome::Forbidden,
-            Self::TooLarge
-            | Self::TooSlow
-            | Self::InvalidBody
-            | Self::InvalidPath
-            | Self::InvalidQuery
-            | Self::MissingMemory
-            | Self::InvalidNode
-            | Self::MissingSkill
-            | Self::MissingContent
-            | Self::MissingWords
-            | Self::UnknownMode
-            | Self::UnknownMarks
-            | Self::NoSemanticSearch => Outcome::Invalid,
-            Self::NotAdmin => Outcome::Forbidden,
-            Self::NotConfirmed => Outcome::Invalid,
-            Self::TooLong => Outcome::Invalid,
-            Self::InvalidCondition => Outcome::Invalid,
-            Self::PreconditionRequired => Outcome::Conflict,
-            Self::InvalidNumber => Outcome::Invalid,
-            Self::InvalidTtl => Outcome::Invalid,
-            Self::MissingTarget => Outcome::Invalid,
-            Self::UnknownOperation => Outcome::Invalid,
-            Self::TooManyOperations => Outcome::Invalid,
-            Self::InvalidCursor => Outcome::Invalid,
-            Self::UnknownOrder => Outcome::Invalid,
-            Self::PreconditionFailed => Outcome::Conflict,
-            Self::TooManyRows | Self::TooManyBytes => Outcome::Full,
-            Self::Busy => Outcome::Busy,
-            Self::Unavailable | Self::Embedding(_) => Outcome::Failed,
-        }
+        self.parts().2
     }
 }
 
 impl Refusal {
     /// The answer when it is one of several operations that is refused.
     pub(crate) fn at(self, index: usize) -> Response {
-        let (status, words) = self.parts();
+        let (status, words, _) = self.parts();
         let mut response = json(status, format!("{{\"error\":\"{words}\",\"index\":{index}}}").into_bytes());
         self.fields(response.headers_mut());
         response
@@ -193,7 +201,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let (status, words) = self.parts();
+        let (status, words, _) = self.parts();
         let mut response = json(status, format!("{{\"error\":\"{words}\"}}").into_bytes());
         self.fields(response.headers_mut());
         response
@@ -362,7 +370,7 @@ fn write_version(out: &mut Vec<u8>, version: &Version) {
     );
     if let Some(content) = &version.content {
         out.extend_from_slice(b",\"row\":");
-        let row = Row { content: content.clone(), stamp: *stamp, proof: None };
+        let row = Row { content: content.clone(), stamp: *stamp, sent_ms: None, proof: None };
         row.write_json(out);
     }
     out.push(b'}');

@@ -205,28 +205,28 @@ pub(super) fn skill_target(rest: &str) -> Result<Target, Refusal> {
     Ok(Target::skill(&uri::segment(rest)?))
 }
 
-impl App {
-    /// Whether the caller may write to this row, told in the log when it may not.
-    pub(super) fn may_write(&self, access: &Access, target: &Target) -> Result<(), Refusal> {
-        let may = match target.kind {
-            Kind::Memory => access.may_write(&target.scope),
-            Kind::Skill => access.may_write_skills(),
-        };
-        if may {
-            return Ok(());
-        }
-        tracing::warn!(
-            tenant = %access.tenant(),
-            node = ?access.node(),
-            "a write to a scope that is not the caller's was refused"
-        );
-        Err(Refusal::Forbidden)
+/// Whether the caller may write to this row, told in the log when it may not.
+pub(super) fn may_write(access: &Access, target: &Target) -> Result<(), Refusal> {
+    let may = match target.kind {
+        Kind::Memory => access.may_write(&target.scope),
+        Kind::Skill => access.may_write_skills(),
+    };
+    if may {
+        return Ok(());
     }
+    tracing::warn!(
+        tenant = %access.tenant(),
+        node = ?access.node(),
+        "a write to a scope that is not the caller's was refused"
+    );
+    Err(Refusal::Forbidden)
+}
 
+impl App {
     /// What is written, as it will be kept: within the bounds, with the end that it or its scope says.
     pub(super) fn prepared(&self, access: &Access, new: body::New) -> Result<Act, Refusal> {
         let body::New { content, expiry } = new;
-        self.may_write(access, &content.target())?;
+        may_write(access, &content.target())?;
         if !self.policy.fits(&content) {
             return Err(Refusal::TooLong);
         }
@@ -280,7 +280,7 @@ impl App {
         target: Target,
     ) -> Result<Response, Refusal> {
         let parameters = Parameters::parse(query)?;
-        self.may_write(access, &target)?;
+        may_write(access, &target)?;
         let condition = conditions::of_write(headers, self.demand(access, &parameters))?;
         let act = if parameters.purge { Act::Purge(target) } else { Act::Delete(target) };
         match self.one(access, Write { act, condition }).await? {
@@ -299,7 +299,7 @@ impl App {
         target: Result<Target, Refusal>,
     ) -> Result<Response, Refusal> {
         let (target, parameters) = (target?, Parameters::parse(query)?);
-        self.may_write(access, &target)?;
+        may_write(access, &target)?;
         let condition = conditions::of_write(headers, self.demand(access, &parameters))?;
         let held = self.hold(headers, body).await?;
         let version = match body::version(&held.bytes)? {
@@ -355,7 +355,7 @@ pub(super) fn write_of(app: &App, access: &Access, operation: body::Operation) -
     let act = match operation.asked {
         body::Asked::Put(new) => app.prepared(access, new)?,
         body::Asked::Do(act) => {
-            app.may_write(access, &act.target())?;
+            may_write(access, &act.target())?;
             act
         }
     };

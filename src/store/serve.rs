@@ -60,7 +60,13 @@ pub async fn serve(
     }
     // Ends with the serving; how far it came is in the database.
     let indexing = tokio::spawn(keep_up(Arc::clone(&store)));
-    let api = router(store, trust);
+    let (close, closing) = tokio::sync::watch::channel(false);
+    let api = router(store, trust, closing);
+    let shutdown = async move {
+        shutdown.await;
+        // Feeds have no end of their own, and would keep the listener from its.
+        close.send_replace(true);
+    };
     let served = match listener {
         Listener::Tcp(listener) => axum::serve(listener, api).with_graceful_shutdown(shutdown).await,
         Listener::Unix(socket) => {

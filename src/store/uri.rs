@@ -26,6 +26,7 @@ pub(crate) fn segment(raw: &str) -> Result<String, Refusal> {
 /// The parameters of a query string that the store knows; of several with one name the first counts,
 /// and an empty one counts as none.
 #[derive(Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a yes or no of its own in the query")]
 pub(crate) struct Parameters {
     pub(crate) scope: Option<String>,
     pub(crate) q: Option<String>,

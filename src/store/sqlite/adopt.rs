@@ -89,7 +89,12 @@ fn carry(
     let change = ledger::record(conn, tenant, &target, Action::Put, 1, updated_at)?;
     ledger::add(conn, tenant, target.kind, 1, content.bytes())?;
     let stamp = Stamp { version: 1, change, updated_at, expires_at: None };
-    rows::insert(conn, tenant, &crate::store::model::Row { content, stamp, proof: None }, None, adopted_id)
+    rows::insert(
+        conn,
+        tenant,
+        &crate::store::model::Row { content, stamp, sent_ms: None, proof: None },
+        adopted_id,
+    )
 }
 
 fn exists(conn: &Connection, table: &str) -> rusqlite::Result<bool> {

@@ -80,8 +80,7 @@ impl Site<'_> {
 
     fn newer(&self, target: &Target, sent_ms: i64, node: &str) -> rusqlite::Result<Holds> {
         let newer = if let Some(row) = &self.there {
-            let there = rows::sent_ms(self.conn, self.tenant, target)?.unwrap_or(i64::MIN);
-            (sent_ms, node) > (there, row.content.node())
+            (sent_ms, node) > (row.written_ms(), row.content.node())
         } else {
             let went = history::last(self.conn, self.tenant, target)?;
             went.is_none_or(|(_, went)| sent_ms > went.saturating_mul(1000))
@@ -108,16 +107,15 @@ impl Site<'_> {
         let version = match &self.there {
             Some(row) => {
                 let before = history::action_of(self.conn, self.tenant, row.stamp.change)?;
-                let sent = rows::sent_ms(self.conn, self.tenant, &target)?;
-                history::keep(self.conn, self.tenant, row, before, sent)?;
+                history::keep(self.conn, self.tenant, row, before)?;
                 row.stamp.version + 1
             }
             None => history::last(self.conn, self.tenant, &target)?.map_or(1, |(version, _)| version + 1),
         };
         let change = ledger::record(self.conn, self.tenant, &target, action, version, self.now)?;
         let stamp = Stamp { version, change, updated_at: self.now, expires_at: expiry.at(self.now) };
-        let row = Row { content, stamp, proof };
-        rows::write(self.conn, self.tenant, &row, sent_ms)?;
+        let row = Row { content, stamp, sent_ms, proof };
+        rows::write(self.conn, self.tenant, &row)?;
         ledger::add(self.conn, self.tenant, target.kind, rows, bytes)?;
         self.prune(&target, version)?;
         Ok(Ok(Done::Written(Box::new(row))))
@@ -201,8 +199,7 @@ pub(super) fn take_away(
     let target = row.content.target();
     if row.stamp.expires_at.is_none_or(|end| end > now) {
         let before = history::action_of(conn, tenant, row.stamp.change)?;
-        let sent = rows::sent_ms(conn, tenant, &target)?;
-        history::keep(conn, tenant, row, before, sent)?;
+        history::keep(conn, tenant, row, before)?;
     }
     let version = row.stamp.version + 1;
     rows::remove(conn, tenant, &target)?;

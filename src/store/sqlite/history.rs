@@ -10,20 +10,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 ///
 /// # Errors
 /// What `SQLite` says.
-pub(super) fn keep(
-    conn: &Connection,
-    tenant: &TenantId,
-    row: &Row,
-    action: Action,
-    sent_ms: Option<i64>,
-) -> rusqlite::Result<()> {
+pub(super) fn keep(conn: &Connection, tenant: &TenantId, row: &Row, action: Action) -> rusqlite::Result<()> {
     let (value, path) = match &row.content {
         Content::Memory(memory) => (Some(memory.value.as_str()), None),
         Content::Skill(skill) => (skill.content.as_deref(), skill.path.as_deref()),
     };
     let (target, proof) = (row.content.target(), row.proof.as_ref().map(Json::as_str));
     let texts = Texts { value, path, node: Some(row.content.node()), proof };
-    insert(conn, tenant, &target, action, row.stamp, texts, sent_ms)
+    insert(conn, tenant, &target, action, row.stamp, texts, row.sent_ms)
 }
 
 /// Keeps the fact that the row went.

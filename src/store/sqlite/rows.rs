@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 /// The columns that [`from_row`] reads, in its order.
 pub(super) const COLUMNS: &str =
-    "kind, scope, name, value, path, node_id, version, change, updated_at, expires_at, proof";
+    "kind, scope, name, value, path, node_id, version, change, updated_at, expires_at, sent_ms, proof";
 
 /// The live row, unless its time is over.
 ///
@@ -33,27 +33,10 @@ pub(super) fn get(
 /// What `SQLite` says.
 pub(super) fn kept(conn: &Connection, tenant: &TenantId, target: &Target) -> rusqlite::Result<Option<Row>> {
     conn.prepare_cached(
-        "SELECT kind, scope, name, value, path, node_id, version, change, updated_at, expires_at, proof
+        "SELECT kind, scope, name, value, path, node_id, version, change, updated_at, expires_at, sent_ms, proof
          FROM mesh_rows WHERE tenant_id = ?1 AND kind = ?2 AND scope = ?3 AND name = ?4",
     )?
     .query_row(params![tenant.as_str(), target.kind.as_str(), target.scope, target.name], from_row)
-    .optional()
-}
-
-/// When the row's writer says it wrote it, in Unix milliseconds.
-///
-/// # Errors
-/// What `SQLite` says.
-pub(super) fn sent_ms(
-    conn: &Connection,
-    tenant: &TenantId,
-    target: &Target,
-) -> rusqlite::Result<Option<i64>> {
-    conn.prepare_cached(
-        "SELECT coalesce(sent_ms, updated_at * 1000) FROM mesh_rows
-         WHERE tenant_id = ?1 AND kind = ?2 AND scope = ?3 AND name = ?4",
-    )?
-    .query_row(params![tenant.as_str(), target.kind.as_str(), target.scope, target.name], |row| row.get(0))
     .optional()
 }
 
@@ -61,13 +44,8 @@ pub(super) fn sent_ms(
 ///
 /// # Errors
 /// What `SQLite` says; part of the work may then be done, so the caller must have a savepoint.
-pub(super) fn write(
-    conn: &Connection,
-    tenant: &TenantId,
-    row: &Row,
-    sent_ms: Option<i64>,
-) -> rusqlite::Result<()> {
-    insert(conn, tenant, row, sent_ms, None)
+pub(super) fn write(conn: &Connection, tenant: &TenantId, row: &Row) -> rusqlite::Result<()> {
+    insert(conn, tenant, row, None)
 }
 
 /// The same for a row of the untenanted store, which had a number there.
@@ -78,7 +56,6 @@ pub(super) fn insert(
     conn: &Connection,
     tenant: &TenantId,
     row: &Row,
-    sent_ms: Option<i64>,
     adopted_id: Option<i64>,
 ) -> rusqlite::Result<()> {
     let target = row.content.target();
@@ -123,7 +100,7 @@ pub(super) fn insert(
         row.stamp.change,
         row.stamp.updated_at,
         row.stamp.expires_at,
-        sent_ms,
+        row.sent_ms,
         row.proof.as_ref().map(Json::as_str),
         place,
         adopted_id,
@@ -157,8 +134,8 @@ pub(super) fn from_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let content = content(kind, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?);
     let stamp =
         Stamp { version: row.get(6)?, change: row.get(7)?, updated_at: row.get(8)?, expires_at: row.get(9)? };
-    let proof: Option<String> = row.get(10)?;
-    Ok(Row { content, stamp, proof: proof.map(Json::trusted) })
+    let proof: Option<String> = row.get(11)?;
+    Ok(Row { content, stamp, sent_ms: row.get(10)?, proof: proof.map(Json::trusted) })
 }
 
 /// What the columns of a row or of a past version hold.

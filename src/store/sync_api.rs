@@ -1,0 +1,381 @@
+//! `POST /mesh/sync`: the mesh's own way to bring two nodes' rows together. The last writer wins, by `ts`.
+//!
+//! - `sync_summary` says what a node has (`keys`: scope, key and `ts`; `skills`: name and `ts`). The answer is a
+//!   `sync_request` for what is newer there and a `sync_delta` with what is newer here.
+//! - `sync_request` names rows; the answer is a `sync_delta` with those that are here.
+//! - `sync_delta` has whole messages (`entries`); those that are newer than what is here are written.
+
+use super::access::Access;
+use super::http::App;
+use super::json::{Json, write_string};
+use super::model::{
+    Act, Action, Condition, Content, Done, Filter, Kind, MOST_PAGE_BYTES, NewMemory, NewSkill, Place, Row,
+    Target, Write,
+};
+use super::observe::Op;
+use super::reply::{self, Refusal};
+use super::rows_api::Refused;
+use super::{body, http::Held};
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+
+/// Most rows named or sent in one answer; what is left comes with the next summary.
+const MOST: usize = 1000;
+
+/// One message; which members count is said by `type`.
+#[derive(Deserialize)]
+struct Message<'a> {
+    r#type: String,
+    #[serde(borrow, default, alias = "memory")]
+    keys: Vec<&'a RawValue>,
+    #[serde(borrow, default)]
+    skills: Vec<&'a RawValue>,
+    #[serde(borrow, default, alias = "messages")]
+    entries: Vec<&'a RawValue>,
+}
+
+/// A row by name, and when it was written.
+#[derive(Deserialize)]
+struct Named {
+    scope: Option<String>,
+    key: Option<String>,
+    name: Option<String>,
+    ts: Option<f64>,
+}
+
+/// What a message comes to.
+#[derive(Default)]
+struct Outcome {
+    wanted: Vec<(Target, i64)>,
+    sent: Vec<Row>,
+    asked: Asked,
+    applied: usize,
+    passed: usize,
+    more: bool,
+}
+
+/// Which messages an answer must hold, empty or not.
+#[derive(Default, Clone, Copy)]
+struct Asked {
+    request: bool,
+    delta: bool,
+}
+
+/// `POST /mesh/sync`.
+pub(super) async fn sync(
+    State(app): State<App>,
+    access: Access,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let work = async {
+        let held = app.hold(&headers, body).await?;
+        Ok(app.sync(&access, &held).await)
+    };
+    let outcome = |result: &Result<Response, Refused>| match result {
+        Ok(_) => None,
+        Err(refused) => Some(refused.why.outcome()),
+    };
+    match app.observed_as(Op::Sync, work, outcome).await? {
+        Ok(response) => Ok(response),
+        Err(refused) => Ok(refused.into_response()),
+    }
+}
+
+impl App {
+    async fn sync(&self, access: &Access, held: &Held) -> Result<Response, Refused> {
+        let invalid = |index| Refused { index, why: Refusal::InvalidMessage };
+        let raw: Vec<&RawValue> = match held.bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'[') => serde_json::from_slice(&held.bytes).map_err(|_| invalid(None))?,
+            Some(_) | None => vec![serde_json::from_slice(&held.bytes).map_err(|_| invalid(None))?],
+        };
+        let mut outcome = Outcome::default();
+        for (index, raw) in raw.into_iter().enumerate() {
+            let message: Message<'_> = serde_json::from_str(raw.get()).map_err(|_| invalid(Some(index)))?;
+            let at = |why| Refused { index: Some(index), why };
+            match message.r#type.as_str() {
+                "sync_summary" => self.summary(access, &message, &mut outcome).await.map_err(at)?,
+                "sync_request" => self.request(access, &message, &mut outcome).await.map_err(at)?,
+                "sync_delta" => self.delta(access, &message, &mut outcome).await?,
+                _ => return Err(invalid(Some(index))),
+            }
+        }
+        Ok(outcome.answer())
+    }
+
+    async fn summary(
+        &self,
+        access: &Access,
+        message: &Message<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Refusal> {
+        (outcome.asked.request, outcome.asked.delta) = (true, true);
+        let mut theirs = HashMap::new();
+        for (target, ts) in named(message)? {
+            theirs.insert(target, ts.ok_or(Refusal::InvalidMessage)?);
+        }
+        for (target, ts) in &theirs {
+            if self.is_older_here(access, target, *ts).await? {
+                if outcome.wanted.len() == MOST {
+                    outcome.more = true;
+                    break;
+                }
+                outcome.wanted.push((target.clone(), *ts));
+            }
+        }
+        for kind in [Kind::Memory, Kind::Skill] {
+            let mut from = Some(Place::Name { scope: String::new(), name: String::new() });
+            while let Some(place) = from {
+                let page = self.store.page(access, Filter::all(kind), place, 500).await?;
+                for row in page.rows {
+                    let newer = theirs.get(&row.content.target()).is_none_or(|ts| row.written_ms() > *ts);
+                    if newer && !outcome.send(row) {
+                        return Ok(());
+                    }
+                }
+                from = page.next;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what is here is older than this, or nothing. A row that was deleted since is newer.
+    async fn is_older_here(&self, access: &Access, target: &Target, ts: i64) -> Result<bool, Refusal> {
+        if let Some(row) = self.store.row(access, target.clone()).await? {
+            return Ok(row.written_ms() < ts);
+        }
+        let last = self.store.history(access, target.clone(), None, 1).await?.pop();
+        let gone = last.filter(|version| matches!(version.action, Action::Delete | Action::Expire));
+        Ok(gone.is_none_or(|gone| gone.stamp.updated_at.saturating_mul(1000) < ts))
+    }
+
+    async fn request(
+        &self,
+        access: &Access,
+        message: &Message<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Refusal> {
+        outcome.asked.delta = true;
+        for (target, _) in named(message)? {
+            if let Some(row) = self.store.row(access, target).await?
+                && !outcome.send(row)
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn delta(
+        &self,
+        access: &Access,
+        message: &Message<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Refused> {
+        let mut writes = Vec::with_capacity(message.entries.len());
+        for (index, raw) in message.entries.iter().enumerate() {
+            writes.push(self.entry(access, raw).map_err(|why| Refused { index: Some(index), why })?);
+        }
+        let bounds = self.policy.bounds(access.tenant());
+        let done = self.store.commit(access, writes, bounds).await.map_err(|error| match error {
+            super::CommitError::Store(error) => Refused { index: None, why: error.into() },
+            super::CommitError::Refused { index, conflict } => {
+                Refused { index: Some(index), why: conflict.into() }
+            }
+        })?;
+        outcome.passed += done.iter().filter(|done| **done == Done::Passed).count();
+        outcome.applied += done.iter().filter(|done| **done != Done::Passed).count();
+        Ok(())
+    }
+
+    /// A whole message as a write that gives way to what is newer.
+    fn entry(&self, access: &Access, raw: &RawValue) -> Result<Write, Refusal> {
+        let Entry { content, sent_ms } = Entry::read(raw)?;
+        let node = content.node().to_owned();
+        let act = match self.prepared(access, body::New { content, expiry: None })? {
+            Act::Put { content, expiry, proof, .. } => {
+                Act::Put { content, expiry, sent_ms: Some(sent_ms), proof }
+            }
+            other @ (Act::Delete(_) | Act::Restore(..) | Act::Purge(_)) => other,
+        };
+        Ok(Write { act, condition: Condition::Newer { sent_ms, node } })
+    }
+}
+
+/// A mesh message of kind memory or skill.
+struct Entry {
+    content: Content,
+    sent_ms: i64,
+}
+
+impl Entry {
+    fn read(raw: &RawValue) -> Result<Self, Refusal> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body<'a> {
+            r#type: String,
+            scope: Option<String>,
+            key: Option<String>,
+            #[serde(borrow)]
+            value: Option<&'a RawValue>,
+            node_id: Option<String>,
+            name: Option<String>,
+            source_node: Option<String>,
+            content: Option<String>,
+            path: Option<String>,
+            ts: Option<f64>,
+        }
+        let body: Body<'_> = serde_json::from_str(raw.get()).map_err(|_| Refusal::InvalidMessage)?;
+        let given =
+            |text: Option<String>| text.filter(|text| !text.is_empty()).ok_or(Refusal::InvalidMessage);
+        // `null` is a value, and reads as none here.
+        let value = |value: Option<&RawValue>| Json::parse(value.map_or("null", RawValue::get));
+        let content = match body.r#type.as_str() {
+            "memory" => Content::Memory(NewMemory {
+                scope: given(body.scope)?,
+                key: given(body.key)?,
+                value: value(body.value).ok_or(Refusal::InvalidMessage)?,
+                node_id: given(body.node_id)?,
+            }),
+            "skill" if body.content.is_some() || body.path.is_some() => Content::Skill(NewSkill {
+                name: given(body.name)?,
+                source_node: given(body.source_node)?,
+                content: body.content,
+                path: body.path,
+            }),
+            _ => return Err(Refusal::InvalidMessage),
+        };
+        let sent_ms = milliseconds(body.ts.ok_or(Refusal::InvalidMessage)?)?;
+        Ok(Self { content, sent_ms })
+    }
+}
+
+fn named(message: &Message<'_>) -> Result<Vec<(Target, Option<i64>)>, Refusal> {
+    let read = |raw: &&RawValue| -> Result<Named, Refusal> {
+        serde_json::from_str(raw.get()).map_err(|_| Refusal::InvalidMessage)
+    };
+    let mut found = Vec::with_capacity(message.keys.len() + message.skills.len());
+    for raw in &message.keys {
+        let Named { scope, key, ts, .. } = read(raw)?;
+        let (Some(scope), Some(key)) = (scope, key) else { return Err(Refusal::InvalidMessage) };
+        found.push((Target { kind: Kind::Memory, scope, name: key }, ts.map(milliseconds).transpose()?));
+    }
+    for raw in &message.skills {
+        let Named { name, ts, .. } = read(raw)?;
+        let name = name.ok_or(Refusal::InvalidMessage)?;
+        found.push((Target::skill(&name), ts.map(milliseconds).transpose()?));
+    }
+    Ok(found)
+}
+
+/// Unix seconds, perhaps with a fraction, as milliseconds.
+fn milliseconds(seconds: f64) -> Result<i64, Refusal> {
+    let milliseconds = (seconds * 1000.0).round();
+    if !(0.0..=1e15).contains(&milliseconds) {
+        return Err(Refusal::InvalidMessage);
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "a whole number within bounds")]
+    let whole = milliseconds as i64;
+    Ok(whole)
+}
+
+impl Outcome {
+    /// Takes a row into the answer; false when it is full.
+    fn send(&mut self, row: Row) -> bool {
+        let bytes: i64 =
+            self.sent.last().map_or(0, |_| self.sent.iter().map(|row| row.content.bytes()).sum());
+        if self.sent.len() >= MOST || bytes >= MOST_PAGE_BYTES {
+            self.more = true;
+            return false;
+        }
+        self.sent.push(row);
+        true
+    }
+
+    fn answer(&self) -> Response {
+        let mut messages = Vec::new();
+        if self.asked.request {
+            let mut out = b"{\"type\":\"sync_request\",\"keys\":[".to_vec();
+            list(&mut out, self.wanted.iter().filter(|(target, _)| target.kind == Kind::Memory), write_key);
+            out.extend_from_slice(b"],\"skills\":[");
+            list(&mut out, self.wanted.iter().filter(|(target, _)| target.kind == Kind::Skill), write_key);
+            out.extend_from_slice(b"]}");
+            messages.push(out);
+        }
+        if self.asked.delta {
+            let mut out = b"{\"type\":\"sync_delta\",\"entries\":[".to_vec();
+            list(&mut out, self.sent.iter(), write_entry);
+            out.extend_from_slice(b"]}");
+            messages.push(out);
+        }
+        let mut out = b"{\"messages\":[".to_vec();
+        list(&mut out, messages.iter(), |out, message| out.extend_from_slice(message));
+        let Self { applied, passed, more, .. } = self;
+        out.extend_from_slice(
+            format!("],\"applied\":{applied},\"passed\":{passed},\"more\":{more}}}").as_bytes(),
+        );
+        reply::json(StatusCode::OK, out)
+    }
+}
+
+fn list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, write: impl Fn(&mut Vec<u8>, T)) {
+    for (index, item) in items.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+}
+
+fn write_key(out: &mut Vec<u8>, (target, ts): &(Target, i64)) {
+    match target.kind {
+        Kind::Memory => {
+            out.extend_from_slice(b"{\"scope\":");
+            write_string(out, &target.scope);
+            out.extend_from_slice(b",\"key\":");
+        }
+        Kind::Skill => out.extend_from_slice(b"{\"name\":"),
+    }
+    write_string(out, &target.name);
+    write_ts(out, *ts);
+}
+
+/// A row as the mesh message that it would be.
+fn write_entry(out: &mut Vec<u8>, row: &Row) {
+    match &row.content {
+        Content::Memory(memory) => {
+            out.extend_from_slice(b"{\"type\":\"memory\",\"scope\":");
+            write_string(out, &memory.scope);
+            out.extend_from_slice(b",\"key\":");
+            write_string(out, &memory.key);
+            out.extend_from_slice(b",\"value\":");
+            out.extend_from_slice(memory.value.as_str().as_bytes());
+            out.extend_from_slice(b",\"nodeId\":");
+            write_string(out, &memory.node_id);
+        }
+        Content::Skill(skill) => {
+            out.extend_from_slice(b"{\"type\":\"skill\",\"name\":");
+            write_string(out, &skill.name);
+            out.extend_from_slice(b",\"sourceNode\":");
+            write_string(out, &skill.source_node);
+            for (name, text) in [("content", &skill.content), ("path", &skill.path)] {
+                if let Some(text) = text {
+                    out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+                    write_string(out, text);
+                }
+            }
+        }
+    }
+    write_ts(out, row.written_ms());
+}
+
+fn write_ts(out: &mut Vec<u8>, ms: i64) {
+    let (seconds, rest) = (ms.div_euclid(1000), ms.rem_euclid(1000));
+    let fraction = if rest == 0 { String::new() } else { format!(".{rest:03}") };
+    out.extend_from_slice(format!(",\"ts\":{seconds}{fraction}}}").as_bytes());
+}
