@@ -63,10 +63,10 @@ pub use transfer::{Dossier, KeptVersion, Log, LogEntry, Sum};
 
 use crate::ids::TenantId;
 use crate::secret::Secret;
+use bells::Bells;
 use embed::Patience;
 use indexer::Behind;
 use model::MOST_HITS;
-use bells::Bells;
 use repository::Repository;
 use search::Looked;
 use semantic::Sought;
@@ -176,7 +176,14 @@ impl Store {
         policy: Policy,
         embedder: Option<Embedder>,
     ) -> Self {
-        Self { repository, observe, policy: Arc::new(policy), embedder, behind: Behind::default(), bells: Bells::default() }
+        Self {
+            repository,
+            observe,
+            policy: Arc::new(policy),
+            embedder,
+            behind: Behind::default(),
+            bells: Bells::default(),
+        }
     }
 
     /// Does all of the writes or none, in order, each seeing the ones before; answered when it is on the

@@ -37,7 +37,7 @@ impl Repository {
     ) -> Result<Vec<Done>, CommitError> {
         match self {
             Self::Sqlite(engine) => engine.commit(access, writes, bounds).await,
-            Self::Postgres(engine) => engine.commit(access, writes, bounds).await,
+            Self::Postgres(engine) => Box::pin(engine.commit(access, writes, bounds)).await,
         }
     }
 

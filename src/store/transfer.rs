@@ -116,7 +116,7 @@ impl Dossier {
             expires_at: live.expires_at,
         };
         let proof = live.proof.as_deref().and_then(Json::parse);
-        Some((Row { content, stamp, proof }, live.sent_ms))
+        Some((Row { content, stamp, sent_ms: live.sent_ms, proof }, live.sent_ms))
     }
 
     /// The largest number of a change in it.

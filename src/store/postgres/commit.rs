@@ -94,7 +94,7 @@ impl<'a> Batch<'a> {
             }
             Condition::Newer { sent_ms, node } => {
                 let newer = if let Some(kept) = &there {
-                    (*sent_ms, node.as_str()) > (kept.sent_ms, kept.row.content.node())
+                    (*sent_ms, node.as_str()) > (kept.row.written_ms(), kept.row.content.node())
                 } else {
                     let went = history::last(self.tx, self.tenant, &target).await?;
                     went.is_none_or(|(_, went)| *sent_ms > went.saturating_mul(1000))
@@ -142,7 +142,7 @@ impl<'a> Batch<'a> {
         };
         let change = self.next();
         let stamp = Stamp { version, change, updated_at: self.now, expires_at: put.expiry.at(self.now) };
-        let row = Row { content: put.content, stamp, proof: put.proof };
+        let row = Row { content: put.content, stamp, sent_ms: put.sent_ms, proof: put.proof };
         let before = there.as_ref().map(|kept| &kept.row);
         let (sent_ms, action, entry) = (put.sent_ms, put.action, rows::Entry::Made);
         let written = rows::Written { row: &row, sent_ms, action, entry, before };

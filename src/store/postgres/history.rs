@@ -12,7 +12,7 @@ pub(super) async fn keep(tx: &Transaction<'_>, tenant: &TenantId, before: &Kept)
     let (value, path) = rows::texts(&before.row.content);
     let node = kept(before.row.content.node()).into_owned();
     let proof = before.row.proof.as_ref().map(|proof| proof.as_str().to_owned());
-    let texts = Texts { value, path, node: Some(node), proof, sent_ms: Some(before.sent_ms) };
+    let texts = Texts { value, path, node: Some(node), proof, sent_ms: before.row.sent_ms };
     insert(tx, tenant, &before.row.content.target(), before.action, before.row.stamp, texts).await
 }
 

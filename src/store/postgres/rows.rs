@@ -12,14 +12,12 @@ use tokio_postgres::{Error, Row as Columns, Transaction};
 
 /// The columns that [`from_columns`] reads, in its order.
 pub(super) const COLUMNS: &str = "r.kind, r.scope, r.name, r.value, r.path, r.node_id, r.version, r.change,
-  r.updated_at, r.expires_at, r.proof";
+  r.updated_at, r.expires_at, r.sent_ms, r.proof";
 
 /// A row as it stands in the table, and what else is kept of its last write.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) row: Row,
-    /// When its writer says it wrote it, in Unix milliseconds.
-    pub(super) sent_ms: i64,
     /// How its live version came to be, as far as the feed still knows.
     pub(super) action: Action,
 }
@@ -31,7 +29,7 @@ pub(super) async fn find(
     target: &Target,
 ) -> Result<Option<Kept>, Error> {
     let text = format!(
-        "SELECT {COLUMNS}, coalesce(r.sent_ms, r.updated_at * 1000), c.action FROM mesh_rows r
+        "SELECT {COLUMNS}, c.action FROM mesh_rows r
          LEFT JOIN mesh_changes c ON c.tenant_id = r.tenant_id AND c.change = r.change
          WHERE r.tenant_id = $1 AND r.kind = $2 AND r.scope = $3 AND r.name = $4"
     );
@@ -51,11 +49,7 @@ pub(super) async fn find(
 
 fn kept_from(columns: &Columns) -> Result<Kept, Error> {
     let action: Option<&str> = columns.try_get(12)?;
-    Ok(Kept {
-        row: from_columns(columns)?,
-        sent_ms: columns.try_get(11)?,
-        action: action.and_then(Action::parse).unwrap_or(Action::Put),
-    })
+    Ok(Kept { row: from_columns(columns)?, action: action.and_then(Action::parse).unwrap_or(Action::Put) })
 }
 
 /// What a live row needs to be written.
@@ -194,8 +188,8 @@ pub(super) fn from_columns(columns: &Columns) -> Result<Row, Error> {
         updated_at: columns.try_get(8)?,
         expires_at: columns.try_get(9)?,
     };
-    let proof: Option<String> = columns.try_get(10)?;
-    Ok(Row { content, stamp, proof: proof.map(Json::trusted) })
+    let proof: Option<String> = columns.try_get(11)?;
+    Ok(Row { content, stamp, sent_ms: columns.try_get(10)?, proof: proof.map(Json::trusted) })
 }
 
 /// What the columns of a row or of a past version hold; names as they were put, texts as they are kept.

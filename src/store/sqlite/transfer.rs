@@ -107,8 +107,8 @@ pub(super) fn put(conn: &Connection, tenant: &TenantId, dossiers: &[Dossier]) ->
                 past.proof,
             ])?;
         }
-        if let Some((row, sent_ms)) = dossier.row() {
-            rows::write(conn, tenant, &row, sent_ms)?;
+        if let Some((row, _)) = dossier.row() {
+            rows::write(conn, tenant, &row)?;
             ledger::add(conn, tenant, target.kind, 1, row.content.bytes())?;
         }
         conn.prepare_cached(
