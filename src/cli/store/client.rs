@@ -11,7 +11,7 @@ use ureq::Agent;
 use ureq::http::Response;
 
 /// How long a store may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Where the store is and who asks.
 #[derive(Debug, clap::Args)]
@@ -167,7 +167,7 @@ impl Search {
         );
         for (name, value) in [("scope", &self.scope), ("prefix", &self.prefix)] {
             if let Some(value) = value {
-                path.push_str(&format!("&{name}={}", encoded(value)));
+                path = format!("{path}&{name}={}", encoded(value));
             }
         }
         if !self.json() && self.mode != "semantic" {

@@ -122,7 +122,9 @@ pub(super) async fn sum(store: &Store, access: &Access) -> Result<Sum, Failure> 
     loop {
         let dossiers = store.dossiers(access, at, BATCH).await.map_err(Failure::new)?;
         let Some(last) = dossiers.last().and_then(crate::store::Dossier::target) else { break };
-        dossiers.iter().for_each(|dossier| sum.add(dossier));
+        for dossier in &dossiers {
+            sum.add(dossier);
+        }
         bar.inc(u64::try_from(dossiers.len()).unwrap_or(0));
         at = Some(last);
     }

@@ -97,6 +97,7 @@ mod tests {
     use super::*;
     use crate::store::sqlite::integrity;
     use crate::store::testing::Folder;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn database(folder: &Folder) -> (PathBuf, Connection) {
         let path = folder.path("a.db");
@@ -117,7 +118,6 @@ mod tests {
             Connection::open(&to).unwrap().query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap();
         assert_eq!(count, 1);
         assert_eq!(integrity::of_file(&to).unwrap(), [""; 0]);
-        use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(std::fs::metadata(&to).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
