@@ -180,6 +180,13 @@ fn the_client_reads_writes_lists_and_searches_for_people_and_for_scripts() {
     assert_eq!(ask(&["search", "dawn"]), "mesh plan/a\n    plan/a attack at dawn\n");
     let hits: serde_json::Value = serde_json::from_str(&ask(&["search", "dawn", "--json"])).unwrap();
     assert_eq!(hits[0]["snippet"], "plan/a attack at dawn");
+    let told = ask(&["watch", "--since", "0", "--count", "2"]);
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    assert!(lines[0].ends_with("put      mesh plan/a  attack at dawn"), "{told}");
+    let change: serde_json::Value =
+        serde_json::from_str(&ask(&["watch", "--since", "1", "--count", "1", "--json"])).unwrap();
+    assert_eq!((&change["change"], &change["key"]), (&json!(2), &json!("number")));
     let args: Vec<&str> = ["get"].iter().chain(&door).chain(&["mesh", "none"]).copied().collect();
     assert!(refused(store.folder(), &args).contains("404 Not Found: Not found"));
     assert!(

@@ -1,4 +1,4 @@
-//! A plain client of a store's API, for people and scripts: `get`, `put`, `list`, `search`.
+//! A plain client of a store's API, for people and scripts: `get`, `put`, `list`, `search` (and `watch`, beside this file).
 //!
 //! Tables on a terminal, and with `--json` what the store answered.
 
@@ -197,10 +197,10 @@ impl Search {
 }
 
 impl Door {
-    pub(super) fn agent(timeout: Option<Duration>) -> Agent {
+    fn agent(timeout: Duration) -> Agent {
         Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(timeout)
+            .timeout_global(Some(timeout))
             .proxy(None)
             .max_redirects(0)
             .build()
@@ -208,7 +208,7 @@ impl Door {
     }
 
     /// The fields that say who asks.
-    pub(super) fn fields(&self) -> Result<Vec<(&'static str, String)>, Failure> {
+    fn fields(&self) -> Result<Vec<(&'static str, String)>, Failure> {
         let variable = |name: &str| {
             std::env::var(name)
                 .map_err(|_| Failure::new(format!("the environment variable {name} is not set")))
@@ -223,12 +223,20 @@ impl Door {
         }
     }
 
-    pub(super) fn address(&self, path: &str) -> String {
+    fn address(&self, path: &str) -> String {
         format!("{}{path}", self.url.trim_end_matches('/'))
     }
 
+    pub(super) fn wants_json(&self) -> bool {
+        self.json
+    }
+
     fn get(&self, path: &str) -> Result<Value, Failure> {
-        let mut request = Self::agent(Some(TIMEOUT)).get(self.address(path));
+        self.get_within(path, TIMEOUT)
+    }
+
+    pub(super) fn get_within(&self, path: &str, timeout: Duration) -> Result<Value, Failure> {
+        let mut request = Self::agent(timeout).get(self.address(path));
         for (name, value) in self.fields()? {
             request = request.header(name, value);
         }
@@ -237,7 +245,7 @@ impl Door {
 
     fn put(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let mut request =
-            Self::agent(Some(TIMEOUT)).put(self.address(path)).header("Content-Type", "application/json");
+            Self::agent(TIMEOUT).put(self.address(path)).header("Content-Type", "application/json");
         for (name, value) in self.fields()? {
             request = request.header(name, value);
         }

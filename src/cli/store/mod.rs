@@ -9,6 +9,7 @@ mod ndjson;
 mod place;
 mod run;
 mod table;
+mod watch;
 
 use super::{EXIT_CONFIG, Failure};
 use crate::ids::TenantId;
@@ -43,6 +44,7 @@ enum Command {
     Put(client::Put),
     List(client::List),
     Search(client::Search),
+    Watch(watch::Watch),
 }
 
 /// Does what was asked.
@@ -62,6 +64,7 @@ pub fn main(args: Args) -> ExitCode {
         Command::Put(put) => put.execute(),
         Command::List(list) => list.execute(),
         Command::Search(search) => search.execute(),
+        Command::Watch(watch) => watch.execute(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

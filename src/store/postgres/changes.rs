@@ -40,7 +40,7 @@ pub(super) async fn stretch(
     let full = changes.len() == limit as usize;
     let seen = match changes.last() {
         Some(change) if full => change.change,
-        Some(_) | None => last.max(after),
+        Some(_) | None => last,
     };
     Ok(Stretch { changes, seen, start, last })
 }
