@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(found("p\0")[0].text, "p\0q dawn");
         assert_eq!(beginning("aé".as_bytes()), "aé");
         assert_eq!(beginning(&"aé".as_bytes()[..2]), "a");
-        assert_eq!(found("").len(), 2);
+        assert_eq!(found("").len(), 3);
     }
 
     #[test]
