@@ -391,7 +391,13 @@ impl Connection {
 
     fn fill(&mut self) -> std::io::Result<usize> {
         let mut piece = [0; 16 * 1024];
-        let count = self.stream.read(&mut piece)?;
+        let count = loop {
+            match self.stream.read(&mut piece) {
+                // A read with a time-out ends so when the process was stopped and continued (signal(7)).
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         self.buffer.extend(&piece[..count]);
         Ok(count)
     }
