@@ -24,6 +24,7 @@ mod limits;
 mod load;
 mod mesh_keys;
 mod operations;
+mod quotas;
 mod reload;
 mod replay;
 mod shutdown;

@@ -31,11 +31,9 @@ fn quotas(text: &str) -> Vec<Value> {
 fn what_is_spent_stays_spent_after_a_restart() {
     let upstream = Double::mirror();
     let site = site(&upstream, 20);
-    let mut edge = Edge::start(&site);
+    let edge = Edge::start(&site);
     assert_eq!(passed(&edge.caller(ACME), 12), 12);
-    edge.sigterm();
-    assert!(edge.wait(SOON).success());
-    let edge = Edge::start_in(edge.kill(), &site);
+    let edge = Edge::start_in(edge.stop(), &site);
     assert_eq!(passed(&edge.caller(ACME_TWO), 30), 8, "both keys are one tenant's");
     edge.caller(ACME).get("/write").refused(429, "limit_exceeded");
     assert_eq!(passed(&edge.caller(GLOBEX), 5), 5);
@@ -121,12 +119,18 @@ fn an_explanation_spends_nothing_and_says_what_a_request_would_meet() {
     for _ in 0..10 {
         let told = ask(&format!("path=/write&credential={id}"));
         assert_eq!((&told["route"], &told["tenant"]), (&"write".into(), &"acme".into()));
-        assert_eq!((&told["limits"][0]["limit"], &told["limits"][0]["remaining"]), (&"writes".into(), &3.into()));
+        assert_eq!(
+            (&told["limits"][0]["limit"], &told["limits"][0]["remaining"]),
+            (&"writes".into(), &3.into())
+        );
         assert_eq!(told["outcome"]["admitted"], true);
     }
     assert_eq!(passed(&edge.caller(ACME), 9), 3);
     let told = ask(&format!("path=/write&credential={id}"));
-    assert_eq!((&told["limits"][0]["refuses"], &told["outcome"]["code"]), (&true.into(), &"limit_exceeded".into()));
+    assert_eq!(
+        (&told["limits"][0]["refuses"], &told["outcome"]["code"]),
+        (&true.into(), &"limit_exceeded".into())
+    );
     assert_eq!(ask("path=/write")["outcome"]["code"], "unauthorized");
     assert_eq!(ask("path=/write&credential=nobody")["outcome"]["code"], "unauthorized");
     assert_eq!(ask("path=/nowhere")["outcome"]["code"], "not_found");

@@ -169,6 +169,13 @@ impl Edge {
         self.process.wait(within)
     }
 
+    /// Ends it as an operator would, and hands its folder on.
+    pub(crate) fn stop(mut self) -> Temp {
+        self.sigterm();
+        assert!(self.wait(SOON).success());
+        self.folder
+    }
+
     /// Kills it, as a power cut would, and hands its folder on.
     pub(crate) fn kill(mut self) -> Temp {
         self.process.kill();
