@@ -9,7 +9,7 @@ use crate::config::checked::{ReplayCache, ReplaySync};
 use crate::ids::TenantId;
 use crate::metrics::Metrics;
 use crate::signatures::Identity;
-use parking_lot::Mutex;
+use dashmap::DashMap;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::Path;
@@ -27,7 +27,8 @@ const SLACK: usize = 10_000;
 /// The cache.
 #[derive(Debug)]
 pub struct Replay {
-    marks: Mutex<HashMap<TenantTag, Marks>>,
+    /// Apart, so that no tenant's deliveries wait for another's.
+    marks: DashMap<TenantTag, Marks>,
     log: Log,
     settings: ReplayCache,
     metrics: Arc<Metrics>,
@@ -89,7 +90,7 @@ impl Replay {
         }
         let (wake, woken) = sync_channel(1);
         let cache = Arc::new(Self {
-            marks: Mutex::default(),
+            marks: DashMap::default(),
             log,
             settings,
             metrics,
@@ -114,9 +115,8 @@ impl Replay {
         now_unix: u64,
     ) -> bool {
         let (tag, key) = (tag(tenant), key(tenant, route, identity));
-        let marks = self.marks.lock();
-        let state = marks.get(&tag).and_then(|marks| marks.states.get(&key));
-        matches!(state, Some(State::Taken(until)) if *until > now_unix)
+        let Some(marks) = self.marks.get(&tag) else { return false };
+        matches!(marks.states.get(&key), Some(State::Taken(until)) if *until > now_unix)
     }
 
     /// Claims deliveries, all or none.
@@ -130,8 +130,7 @@ impl Replay {
     ) -> Standing {
         let tag = tag(tenant);
         let keys: Vec<Key> = identities.iter().map(|identity| key(tenant, route, identity)).collect();
-        let mut all = self.marks.lock();
-        let marks = all.entry(tag).or_default();
+        let mut marks = self.marks.entry(tag).or_default();
         for key in &keys {
             match marks.states.get(key) {
                 Some(State::Taken(until)) if *until > now_unix => return Standing::Taken,
@@ -142,15 +141,15 @@ impl Replay {
         for key in &keys {
             marks.states.insert(*key, State::Claimed);
         }
-        drop(all);
+        drop(marks);
         let until = now_unix.saturating_add(keep.as_secs());
         Standing::Fresh(Claim { cache: self.clone(), tenant: tag, keys, until })
     }
 
     /// Puts marks into memory, and out of it what is over or too much.
     fn remember(&self, tenant: TenantTag, keys: &[Key], until: u64, now_unix: u64) {
-        let mut all = self.marks.lock();
-        let Marks { states, order } = all.entry(tenant).or_default();
+        let mut marks = self.marks.entry(tenant).or_default();
+        let Marks { states, order } = &mut *marks;
         let before = order.len();
         for key in keys {
             if !matches!(states.insert(*key, State::Taken(until)), Some(State::Taken(_))) {
@@ -172,20 +171,20 @@ impl Replay {
         }
         let change =
             i64::try_from(order.len()).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX);
-        drop(all);
+        drop(marks);
         self.metrics.replay_marks.add(change);
         self.metrics.replay_evicted.inc_by(evicted);
     }
 
     fn live(&self) -> Vec<Mark> {
-        let all = self.marks.lock();
-        let each = all.iter().flat_map(|(tenant, marks)| {
-            marks.order.iter().filter_map(|key| match marks.states.get(key) {
-                Some(State::Taken(until)) => Some(Mark { tenant: *tenant, key: *key, until: *until }),
+        let mut live = Vec::new();
+        for marks in &self.marks {
+            live.extend(marks.order.iter().filter_map(|key| match marks.states.get(key) {
+                Some(State::Taken(until)) => Some(Mark { tenant: *marks.key(), key: *key, until: *until }),
                 Some(State::Claimed) | None => None,
-            })
-        });
-        each.collect()
+            }));
+        }
+        live
     }
 
     fn failed(&self, what: &str, error: &io::Error) {
@@ -201,7 +200,7 @@ impl Replay {
         }
         // Also after a failure: who waits must not wait for good.
         self.synced.send_replace(appended);
-        let live: usize = self.marks.lock().values().map(|marks| marks.order.len()).sum();
+        let live: usize = self.marks.iter().map(|marks| marks.order.len()).sum();
         if self.log.records() > 2 * live + SLACK
             && let Err(error) = self.log.rewrite(|| self.live())
         {
@@ -238,8 +237,7 @@ impl Drop for Claim {
         if self.keys.is_empty() {
             return;
         }
-        let mut all = self.cache.marks.lock();
-        let Some(marks) = all.get_mut(&self.tenant) else { return };
+        let Some(mut marks) = self.cache.marks.get_mut(&self.tenant) else { return };
         for key in &self.keys {
             if marks.states.get(key) == Some(&State::Claimed) {
                 marks.states.remove(key);
