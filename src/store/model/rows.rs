@@ -1,0 +1,158 @@
+//! What is kept: rows of two kinds, what they hold, and what the store says of them.
+
+use crate::store::json::Json;
+
+/// The two things that are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// What the nodes of a mesh remember.
+    Memory,
+    /// What they can do.
+    Skill,
+}
+
+impl Kind {
+    /// How clients and databases write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Skill => "skill",
+        }
+    }
+
+    /// Reads what [`as_str`](Self::as_str) wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Memory, Self::Skill].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// Which row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    /// Memory or skill.
+    pub kind: Kind,
+    /// The scope of a memory; empty for a skill.
+    pub scope: String,
+    /// The key of a memory, the name of a skill.
+    pub name: String,
+}
+
+impl Target {
+    /// A memory.
+    #[must_use]
+    pub fn memory(scope: &str, key: &str) -> Self {
+        Self { kind: Kind::Memory, scope: scope.to_owned(), name: key.to_owned() }
+    }
+
+    /// A skill.
+    #[must_use]
+    pub fn skill(name: &str) -> Self {
+        Self { kind: Kind::Skill, scope: String::new(), name: name.to_owned() }
+    }
+}
+
+/// What a client puts into memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMemory {
+    /// Part of the mesh that it is for; see [`Access::may_write`](super::Access::may_write).
+    pub scope: String,
+    /// Its name within the scope.
+    pub key: String,
+    /// The value, as the client wrote it.
+    pub value: Json,
+    /// The node that says so.
+    pub node_id: String,
+}
+
+/// What a client puts among the skills.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSkill {
+    /// Its name.
+    pub name: String,
+    /// The node that it comes from.
+    pub source_node: String,
+    /// The skill itself.
+    pub content: Option<String>,
+    /// Where it is, when it is not here.
+    pub path: Option<String>,
+}
+
+/// What a row holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A memory.
+    Memory(NewMemory),
+    /// A skill.
+    Skill(NewSkill),
+}
+
+impl Content {
+    /// The row that it belongs into.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        match self {
+            Self::Memory(memory) => Target::memory(&memory.scope, &memory.key),
+            Self::Skill(skill) => Target::skill(&skill.name),
+        }
+    }
+
+    /// The node that wrote it.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        match self {
+            Self::Memory(memory) => &memory.node_id,
+            Self::Skill(skill) => &skill.source_node,
+        }
+    }
+
+    /// Bytes of all its texts, as a tenant's limit counts them.
+    #[must_use]
+    pub fn bytes(&self) -> i64 {
+        let bytes = match self {
+            Self::Memory(memory) => {
+                memory.scope.len() + memory.key.len() + memory.value.as_str().len() + memory.node_id.len()
+            }
+            Self::Skill(skill) => {
+                let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+                skill.name.len() + skill.source_node.len() + length(&skill.content) + length(&skill.path)
+            }
+        };
+        i64::try_from(bytes).unwrap_or(i64::MAX)
+    }
+}
+
+/// What the store says of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Writes of this row so far, deletions counted; starts at 1 and goes on after a deletion.
+    pub version: i64,
+    /// The tenant's counter at its last write.
+    pub change: i64,
+    /// Unix seconds of the last write.
+    pub updated_at: i64,
+    /// Unix seconds from which on it is gone.
+    pub expires_at: Option<i64>,
+}
+
+/// A row as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// What was put.
+    pub content: Content,
+    /// What the store says of it.
+    pub stamp: Stamp,
+    /// When its sender says that it was written, in Unix milliseconds.
+    pub sent_ms: Option<i64>,
+    /// The signed message that it came with, as it was signed.
+    pub proof: Option<Json>,
+}
+
+impl Row {
+    /// When it was written, in Unix milliseconds: what the sender says, or else the store's own time.
+    #[must_use]
+    pub fn written_ms(&self) -> i64 {
+        self.sent_ms.unwrap_or(self.stamp.updated_at.saturating_mul(1000))
+    }
+}
