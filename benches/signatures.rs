@@ -72,11 +72,11 @@ fn signatures(c: &mut Criterion) {
 }
 
 fn batches(c: &mut Criterion, key: &SigningKey, context: &Context<'_>) {
-    let one = String::from_utf8(message(256)).expect("is text");
-    let array = format!("[{}]", [one.as_str(); 16].join(","));
+    let one = String::from_utf8(message(1024)).expect("is text");
+    let array = format!("[{}]", [one.as_str(); 64].join(","));
     let body = sign::sign(array.as_bytes(), key).expect("the messages can be signed");
     let mut scratch = Scratch::default();
-    c.bench_function("signatures/batch_of_16", |b| {
+    c.bench_function("signatures/array_of_64", |b| {
         b.iter_batched(
             || body.clone(),
             |body| verify(black_box(&body), context, &mut scratch),

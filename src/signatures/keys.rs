@@ -3,9 +3,10 @@
 //! Built once from the checked config and then only read. Knows nothing of messages, and tells nobody
 //! which nodes it holds.
 
+use super::multiples::{Multiples, Shared};
 use crate::config::checked::NodeKey;
 use crate::ids::{NodeId, TenantId};
-use ed25519_dalek::VerifyingKey;
+use ed25519_dalek::{Signature, VerifyingKey};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ pub enum KeysError {
 }
 
 /// A key of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Key {
     /// Its name, as a message's `kid` has it.
     pub id: Arc<str>,
@@ -33,9 +34,16 @@ pub struct Key {
     not_before: Option<u64>,
     /// First second (Unix) at which it no longer counts.
     not_after: Option<u64>,
+    multiples: Multiples,
 }
 
 impl Key {
+    /// Whether a signature over a text holds, by the strict rules: no key or point of small order, S in its range.
+    #[must_use]
+    pub fn holds(&self, text: &[u8], sig: &Signature) -> bool {
+        self.multiples.hold(&self.key, text, sig)
+    }
+
     /// Whether it counts at a moment (Unix seconds), for a message that names this key or none.
     #[must_use]
     pub fn counts(&self, kid: Option<&str>, now_unix: f64) -> bool {
@@ -64,6 +72,7 @@ impl KeyRegistry {
     /// [`KeysError::SmallOrder`] for a key that anyone can sign for.
     pub fn build<'a>(keys: impl IntoIterator<Item = &'a NodeKey>) -> Result<Self, KeysError> {
         let mut registry = Self::default();
+        let shared = Arc::new(Shared::default());
         for NodeKey { tenant, node, key, id, not_before, not_after } in keys {
             if key.is_weak() {
                 return Err(KeysError::SmallOrder { tenant: tenant.clone(), node: node.clone() });
@@ -72,7 +81,8 @@ impl KeyRegistry {
             let keys = nodes.entry(node.clone()).or_default();
             if !keys.iter().any(|known| known.key == *key) {
                 let (not_before, not_after) = (*not_before, *not_after);
-                keys.push(Key { id: id.clone(), key: *key, not_before, not_after });
+                let multiples = Multiples::of(&shared);
+                keys.push(Key { id: id.clone(), key: *key, not_before, not_after, multiples });
             }
         }
         Ok(registry)

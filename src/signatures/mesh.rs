@@ -313,7 +313,7 @@ pub(super) fn holding<'k>(
     sig: &Signature,
 ) -> Option<&'k Key> {
     let mut counting = keys.iter().filter(|key| key.counts(kid, now_unix));
-    counting.find(|key| key.key.verify_strict(text, sig).is_ok())
+    counting.find(|key| key.holds(text, sig))
 }
 
 fn is_fresh(ts: Option<f64>, window: Duration, now_unix: f64) -> bool {

@@ -4,7 +4,8 @@
 //! In reading order: `scan` walks JSON once and copies its canonical form as it goes, `names`
 //! orders and compares member names, [`canonical`] cuts a body into messages, [`sig_text`] reads a
 //! signature's base64, [`envelope`] finds the messages inside a chat platform's wrapping, [`keys`]
-//! holds who may sign, [`mesh`] puts these together into one answer, [`sign`] is the other side.
+//! holds who may sign and `multiples` what makes asking them quick, [`mesh`] puts these together into one answer,
+//! [`sign`] is the other side.
 //! For webhooks: [`delivery`] is a request as its sender signed it, [`schemes`] has a file a sender, [`mac`]
 //! is their HMAC.
 //!
@@ -17,6 +18,7 @@ pub mod keys;
 pub mod mac;
 mod malformed;
 pub mod mesh;
+mod multiples;
 mod names;
 mod scan;
 pub mod schemes;
