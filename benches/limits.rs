@@ -31,6 +31,7 @@ fn limit(name: &str, by: &[Dimension], limit: u32) -> Limit {
         cost: Cost::Requests(1),
         effect: Effect::Refuses,
         refund: Refund::Never,
+        exempt: 0,
     }
 }
 

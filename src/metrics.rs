@@ -35,6 +35,8 @@ pub struct Metrics {
     pub limited: IntCounterVec,
     /// Requests that rules which are only tried would have refused.
     pub would_limit: IntCounterVec,
+    /// Requests from addresses that are kept out, by the list.
+    pub denied: IntCounterVec,
     /// Signature checks by result.
     pub signatures: IntCounterVec,
     /// Deliveries that were taken before, by what they were told.
@@ -110,6 +112,11 @@ impl Metrics {
                 "would_limit_total",
                 "Requests that a limit which is only tried (shadow, proposed) would have refused, by the limit.",
                 &["limit"],
+            ),
+            denied: make.counters(
+                "denied_total",
+                "Requests from addresses on a list of those that are kept out, by the list.",
+                &["list"],
             ),
             signatures: make.counters(
                 "signatures_total",

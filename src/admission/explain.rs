@@ -4,6 +4,7 @@
 use super::{Asked, Guarded, Head, Now, Policy, Rejection, Routed};
 use crate::config::checked::Access;
 use crate::identity::caller::{Credential, Tenant};
+use crate::identity::lists::Listed;
 use crate::identity::path;
 use crate::ids::CredentialId;
 use crate::limits::{Decision, MethodCode, RuleSet, Subject};
@@ -51,7 +52,7 @@ impl Policy {
     /// Says what would become of a request.
     ///
     /// # Errors
-    /// [`Rejection`] where no limit would be asked: its path has no single reading.
+    /// [`Rejection`] where no limit would be asked: its address is kept out, or its path has no single reading.
     pub fn explain(&self, question: &Question<'_>, now: Now) -> Result<Explained<'_>, Rejection> {
         let fields = HeaderMap::new();
         let head = Head {
@@ -61,8 +62,12 @@ impl Policy {
             path: question.path,
             fields: &fields,
         };
+        let client = question.client.to_canonical();
+        if let Some(denial) = self.lists.find(client).and_then(Listed::denial) {
+            return Err(Rejection::Denied(denial));
+        }
         let path = path::examine(head.path.as_bytes()).map_err(Rejection::Path)?;
-        let guarded = Guarded { head, client: question.client, path };
+        let guarded = Guarded { head, client, path };
         let routed = match self.find(guarded) {
             Ok(routed) => routed,
             Err(refused) => return Ok(self.unmatched(question, refused, now)),
@@ -81,6 +86,7 @@ impl Policy {
     fn unmatched(&self, question: &Question<'_>, refused: Rejection, now: Now) -> Explained<'_> {
         let subject = Subject {
             method: MethodCode::of(question.method),
+            freed_by: self.freed_by(question),
             ..Subject::stranger(question.client, self.unmatched_number)
         };
         let decision = self.limiter.look(&self.unmatched_rules, &subject, now.tick);
@@ -93,6 +99,10 @@ impl Policy {
             refusal: Some(if decision.is_admitted() { refused } else { Rejection::Limited }),
             decision,
         }
+    }
+
+    fn freed_by(&self, question: &Question<'_>) -> u32 {
+        self.lists.find(question.client.to_canonical()).map_or(0, Listed::bit)
     }
 
     fn matched<'p>(
@@ -122,9 +132,13 @@ impl Policy {
                 self.gateway(routed, tenant.as_deref()).err()
             }
         };
+        let tariff = match &credential {
+            Some(credential) => credential.tariff,
+            None => tenant.as_ref().and_then(|tenant| tenant.tariff),
+        };
         let (asked, rules, caller) = match refused {
             Some(_) => (Asked::Stranger, &route.stranger_rules, None),
-            None => (Asked::Route, &route.rules, credential.as_ref()),
+            None => (Asked::Route, &route.priced(tariff).rules, credential.as_ref()),
         };
         let subject = Subject {
             credential: caller.map(|credential| credential.number),
@@ -132,6 +146,7 @@ impl Policy {
             tenant: tenant.as_ref().map(|tenant| tenant.number),
             method: MethodCode::of(question.method),
             body: question.body,
+            freed_by: self.freed_by(question),
             ..Subject::stranger(question.client, route.number)
         };
         let decision = self.limiter.look(rules, &subject, now.tick);

@@ -5,6 +5,7 @@
 
 pub mod explain;
 pub mod policy;
+pub mod prices;
 pub mod rejection;
 pub mod route;
 
@@ -14,6 +15,7 @@ pub use rejection::{Answer, Rejection};
 use crate::config::checked::{Access, Target};
 use crate::identity::address;
 use crate::identity::caller::{CallerFault, Carrier, Credential, Tenant};
+use crate::identity::lists::Listed;
 use crate::identity::path::{self, CleanPath};
 use crate::limits::{Decision, MethodCode, Receipt, RuleSet, Subject, Tick};
 use http::{HeaderMap, Method, header};
@@ -50,6 +52,8 @@ pub struct Now {
 pub struct Trail {
     /// Whose address it counts for.
     pub client: Option<IpAddr>,
+    /// The list that the address is on.
+    pub listed: Option<Listed>,
     /// Index of its route.
     pub route: Option<usize>,
     /// The key it came with.
@@ -79,11 +83,25 @@ impl Trail {
     pub fn limits<'a>(&'a self, policy: &'a Policy) -> Option<(&'a RuleSet, &'a Decision)> {
         let (asked, decision) = self.limits.as_ref()?;
         let rules = match (asked, self.route) {
-            (Asked::Route, Some(index)) => &policy.routes[index].rules,
+            (Asked::Route, Some(index)) => &policy.routes[index].priced(self.tariff()).rules,
             (Asked::Stranger, Some(index)) => &policy.routes[index].stranger_rules,
             (Asked::Unmatched, _) | (_, None) => &policy.unmatched_rules,
         };
         Some((rules, decision))
+    }
+
+    /// Which numbers the caller's limits have.
+    #[must_use]
+    pub fn tariff(&self) -> Option<usize> {
+        match &self.credential {
+            Some(credential) => credential.tariff,
+            None => self.tenant.as_ref().and_then(|tenant| tenant.tariff),
+        }
+    }
+
+    /// Bits of the lists that free the client from limits.
+    fn freed_by(&self) -> u32 {
+        self.listed.map_or(0, Listed::bit)
     }
 
     /// Keeps a decision; whether it admits.
@@ -163,6 +181,10 @@ impl Policy {
             address::client(head.peer, forwarded.iter(), &self.trusted_proxies)
         };
         trail.client = Some(client);
+        trail.listed = self.lists.find(client);
+        if let Some(denial) = trail.listed.and_then(Listed::denial) {
+            return Err(Rejection::Denied(denial));
+        }
         let path = path::examine(head.path.as_bytes()).map_err(Rejection::Path)?;
         Ok(Guarded { head, client, path })
     }
@@ -182,8 +204,11 @@ impl Policy {
             }
             Err(refused) => refused,
         };
-        let subject =
-            Subject { method: MethodCode::of(method), ..Subject::stranger(client, self.unmatched_number) };
+        let subject = Subject {
+            method: MethodCode::of(method),
+            freed_by: trail.freed_by(),
+            ..Subject::stranger(client, self.unmatched_number)
+        };
         let decision = self.limiter.decide(&self.unmatched_rules, &subject, now.tick);
         Err(if trail.keep(Asked::Unmatched, decision) { refused } else { Rejection::Limited })
     }
@@ -269,7 +294,11 @@ impl Policy {
     ) -> Rejection {
         let Some(ip) = trail.client else { return refused };
         let route = &self.routes[route];
-        let subject = Subject { method: MethodCode::of(method), ..Subject::stranger(ip, route.number) };
+        let subject = Subject {
+            method: MethodCode::of(method),
+            freed_by: trail.freed_by(),
+            ..Subject::stranger(ip, route.number)
+        };
         let decision = self.limiter.decide(&route.stranger_rules, &subject, now.tick);
         if trail.keep(Asked::Stranger, decision) { refused } else { Rejection::Limited }
     }
@@ -286,6 +315,7 @@ impl Policy {
             Caller::Holder(credential, carrier) => (Some(credential.number), Some(*carrier)),
         };
         let route = routed.route;
+        let rules = &route.priced(trail.tariff()).rules;
         let subject = Subject {
             ip: routed.guarded.client,
             credential,
@@ -293,13 +323,10 @@ impl Policy {
             tenant: trail.tenant.as_ref().map(|tenant| tenant.number),
             route: route.number,
             method: MethodCode::of(routed.guarded.head.method),
-            body: if route.rules.counts_bytes() {
-                body(routed.guarded.head.fields, route.body_max)
-            } else {
-                0
-            },
+            freed_by: trail.freed_by(),
+            body: if rules.counts_bytes() { body(routed.guarded.head.fields, route.body_max) } else { 0 },
         };
-        let (decision, receipt) = self.limiter.admit(&route.rules, &subject, now.tick);
+        let (decision, receipt) = self.limiter.admit(rules, &subject, now.tick);
         trail.receipt = receipt;
         if trail.keep(Asked::Route, decision) {
             Ok(Admitted { route: routed.index, carrier, gateway })

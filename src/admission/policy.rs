@@ -1,15 +1,16 @@
 //! A config, compiled into what requests are walked through. Made once per load, then only read.
 
+use super::prices::{self, Priced, Prices};
 use super::route::RouteTable;
 use crate::config::checked::{self, Access, Config, Dialect, Dimension, EncodedSlashes, Target};
 use crate::identity::caller::{Credential, KeyRing, ScopeSet, Tenant};
+use crate::identity::lists::AddressLists;
 use crate::ids::{CredentialId, GatewayId, Name, Scope, TenantId};
-use crate::limits::headers::write_rate_limit_policy;
-use crate::limits::{Decision, Limiter, LimitsError, RuleSet};
+use crate::limits::{Limiter, LimitsError, RuleSet};
 use crate::signatures::keys::{KeyRegistry, KeysError};
 use http::HeaderValue;
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Why a checked config does not compile.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,8 @@ pub enum PolicyError {
 /// Everything that decides over a request's head.
 pub struct Policy {
     pub(super) trusted_proxies: Vec<ipnet::IpNet>,
+    /// Who is let in, and who is kept out.
+    pub lists: AddressLists,
     pub(super) table: RouteTable,
     pub(super) keys: KeyRing,
     /// By the names of credentials, for those who explain.
@@ -56,8 +59,8 @@ pub struct RouteEntry {
     pub(super) scopes: ScopeSet,
     pub(super) tenant: Option<Arc<Tenant>>,
     pub(super) encoded_slashes: EncodedSlashes,
-    /// The rules that apply, in the config's order.
-    pub rules: RuleSet,
+    /// The rules that apply.
+    pub(super) prices: Prices,
     /// Those of them that count by address (and route) alone: what strangers spend.
     pub(super) stranger_rules: RuleSet,
     pub(super) number: u32,
@@ -73,22 +76,14 @@ pub struct RouteEntry {
     pub verify: Option<Arc<checked::Verify>>,
     /// Hand the caller's credential on.
     pub forward_credential: bool,
-    policy_text: OnceLock<HeaderValue>,
 }
 
 impl RouteEntry {
-    /// The text of `RateLimit-Policy`, made once: it is the same for every request that all of the route's
-    /// limits applied to and admitted.
-    pub fn policy_text(&self, decision: &Decision) -> Option<&HeaderValue> {
-        let applied = decision.standings().as_slice().len();
-        let all = applied > 0 && applied == self.rules.rules().len();
-        (all && decision.is_admitted()).then(|| {
-            self.policy_text.get_or_init(|| {
-                let mut text = String::new();
-                write_rate_limit_policy(&mut text, &self.rules, decision);
-                field(&text)
-            })
-        })
+    /// The rules that apply to a caller of this tariff.
+    #[inline]
+    #[must_use]
+    pub fn priced(&self, tariff: Option<usize>) -> &Priced {
+        self.prices.of(tariff)
     }
 }
 
@@ -116,8 +111,10 @@ impl Policy {
         let routes = config.routes.iter().enumerate().map(|(index, route)| compiler.route(index, route));
         let routes: Vec<RouteEntry> = routes.collect::<Result<_, _>>()?;
         let gateways: Vec<GatewayEntry> = config.gateways.iter().map(gateway).collect();
+        prices::name_quotas(config, &limiter);
         Ok(Self {
             trusted_proxies: config.trusted_proxies.clone(),
+            lists: AddressLists::new(&config.address_lists),
             table: RouteTable::new(&config.routes),
             named: keys.iter().map(|(_, credential)| (credential.id.clone(), credential.clone())).collect(),
             keys: KeyRing::new(keys),
@@ -158,7 +155,9 @@ struct Compiler<'c> {
 
 impl<'c> Compiler<'c> {
     fn new(config: &'c Config, limiter: &'c Limiter) -> Self {
-        let tenants = config.tenants.iter().map(|id| (id.clone(), tenant(id, limiter))).collect();
+        let tariffs = &config.tariffs.tenants;
+        let made = |id: &TenantId| (id.clone(), tenant(id, tariffs.get(id).copied(), limiter));
+        let tenants = config.tenants.iter().map(made).collect();
         let mut scopes: HashMap<Scope, u32> = HashMap::new();
         let needed = config.routes.iter().flat_map(|route| match &route.access {
             Access::Credential(scopes) => scopes.as_slice(),
@@ -184,8 +183,10 @@ impl<'c> Compiler<'c> {
     fn keys(&self) -> Vec<([u8; 32], Arc<Credential>)> {
         let keys = self.config.credentials.iter().filter_map(|key| {
             let tenant = self.tenants.get(&key.tenant)?.clone();
+            let own = self.config.tariffs.credentials.get(&key.id).copied();
             let credential = Credential {
                 id: key.id.clone(),
+                tariff: own.or(tenant.tariff),
                 tenant,
                 node: key.node.clone(),
                 scopes: self.set(&key.scopes),
@@ -221,7 +222,7 @@ impl<'c> Compiler<'c> {
             tenant,
             encoded_slashes: route.encoded_slashes,
             stranger_rules: self.rules(&by_address)?,
-            rules: self.rules(&route.limits)?,
+            prices: Prices::new(&route.limits, self.config, self.limiter)?,
             number: self.limiter.intern_route(&route.name),
             target: route.target.clone(),
             depth: route.path.segments.len(),
@@ -229,7 +230,6 @@ impl<'c> Compiler<'c> {
             body_timeout: route.body_timeout,
             verify: route.verify.clone(),
             forward_credential: route.forward_credential,
-            policy_text: OnceLock::new(),
         })
     }
 }
@@ -242,10 +242,11 @@ const fn is_of_strangers(dimension: Dimension) -> bool {
     }
 }
 
-fn tenant(id: &TenantId, limiter: &Limiter) -> Arc<Tenant> {
+fn tenant(id: &TenantId, tariff: Option<usize>, limiter: &Limiter) -> Arc<Tenant> {
     Arc::new(Tenant {
         id: id.clone(),
         number: limiter.intern_tenant(id),
+        tariff,
         field: field(id.as_str()),
         told: member("tenant", id.as_str()),
     })
@@ -258,7 +259,7 @@ pub fn member(name: &str, word: &str) -> Box<str> {
 }
 
 /// Ids are words without control characters; a node may have characters beyond ASCII, which go as UTF-8.
-fn field(text: &str) -> HeaderValue {
+pub(super) fn field(text: &str) -> HeaderValue {
     HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 

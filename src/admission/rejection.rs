@@ -3,6 +3,7 @@
 //! The code is stable: clients, metrics and logs all carry it. The sentence for clients never says what
 //! exists, which key was close, or what another tenant has.
 
+use crate::config::checked::Denial;
 use crate::identity::caller::CallerFault;
 use crate::identity::head::HeadFault;
 use crate::identity::path::PathFault;
@@ -15,6 +16,8 @@ pub enum Rejection {
     Head(HeadFault),
     /// The head did not come in time.
     HeadTimeout,
+    /// The client's address is on a list of those that are kept out.
+    Denied(Denial),
     /// The path could be read in two ways.
     Path(PathFault),
     /// No route takes it, or what it names is not there for this caller.
@@ -84,6 +87,7 @@ impl Rejection {
         match self {
             Self::Head(fault) => head(*fault),
             Self::HeadTimeout => say(408, "head_timeout", "The request head did not arrive in time"),
+            Self::Denied(_) => say(403, "address_denied", "Forbidden"),
             Self::Path(fault) => path(*fault),
             Self::NotFound => say(404, "not_found", "Not found"),
             Self::Method { .. } => say(405, "method_not_allowed", "Method not allowed"),
@@ -111,7 +115,10 @@ impl Rejection {
     /// Whether the connection must be closed, since the next request's beginning cannot be trusted.
     #[must_use]
     pub fn closes(&self) -> bool {
-        matches!(self, Self::Head(_) | Self::HeadTimeout | Self::BodyTimeout | Self::Internal)
+        matches!(
+            self,
+            Self::Head(_) | Self::HeadTimeout | Self::BodyTimeout | Self::Denied(_) | Self::Internal
+        )
     }
 
     /// More for the operator's eyes: the exact reason where clients get a general one.
@@ -121,6 +128,7 @@ impl Rejection {
             Self::Caller(fault) => Some(fault.to_string()),
             Self::Head(_)
             | Self::HeadTimeout
+            | Self::Denied(_)
             | Self::Path(_)
             | Self::NotFound
             | Self::Method { .. }

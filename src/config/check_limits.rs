@@ -66,7 +66,7 @@ fn check_one(name: &str, raw: &raw::Limit, all: Spot<'_>, checker: &mut Checker)
         );
     }
     let effect = if raw.shadow { Effect::Shadow } else { Effect::Refuses };
-    let limit = Limit { name, by, kind, limit, per, cost, effect, refund: raw.refund };
+    let limit = Limit { name, by, kind, limit, per, cost, effect, refund: raw.refund, exempt: 0 };
     let proposed = proposed(raw, &limit, spot, checker);
     std::iter::once(limit).chain(proposed).collect()
 }
@@ -77,10 +77,10 @@ fn is_kept(by: &[Dimension]) -> bool {
 }
 
 /// How much, of what kind.
-struct Amount {
-    kind: LimitKind,
-    limit: u32,
-    per: Duration,
+pub(super) struct Amount {
+    pub(super) kind: LimitKind,
+    pub(super) limit: u32,
+    pub(super) per: Duration,
 }
 
 fn kind(raw: &raw::Limit, spot: Spot<'_>, checker: &mut Checker) -> Option<Amount> {
@@ -129,7 +129,7 @@ fn span(raw: &raw::Window, kind: LimitKind, spot: Spot<'_>, checker: &mut Checke
     Some(Amount { kind, limit: raw.limit, per })
 }
 
-fn pace(raw: &raw::Rate, spot: Spot<'_>, checker: &mut Checker) -> Option<Amount> {
+pub(super) fn pace(raw: &raw::Rate, spot: Spot<'_>, checker: &mut Checker) -> Option<Amount> {
     positive(raw.burst, spot.key("burst"), checker);
     if !(SLOWEST..=FASTEST).contains(&raw.per_second) {
         let hint = "for slower rates use a `window`";
@@ -140,7 +140,7 @@ fn pace(raw: &raw::Rate, spot: Spot<'_>, checker: &mut Checker) -> Option<Amount
     Some(Amount { kind: LimitKind::Rate { every }, limit: raw.burst, per: every.saturating_mul(raw.burst) })
 }
 
-fn positive(limit: u32, spot: Spot<'_>, checker: &mut Checker) {
+pub(super) fn positive(limit: u32, spot: Spot<'_>, checker: &mut Checker) {
     if limit == 0 {
         checker.problem(spot.at, "a limit lets at least 1 through");
     }

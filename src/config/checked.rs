@@ -4,6 +4,7 @@
 
 use crate::ids::{CredentialId, GatewayId, Name, NodeId, Scope, TenantId};
 use crate::secret::Secret;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ pub use super::checked_verify::{
     SignerKey, Verify, WEB_BOT_AUTH,
 };
 pub use super::raw::{
-    Canonical, Dialect, Dimension, EncodedSlashes, Envelope, Forwarded, HmacAlgorithm, HmacEncoding, Level,
-    LogFormat, Mode, OnFailure, Refund, ReplayAnswer, ReplaySync, SetupCalls,
+    Canonical, Denial, Dialect, Dimension, EncodedSlashes, Envelope, Forwarded, HmacAlgorithm, HmacEncoding,
+    Level, LogFormat, Mode, OnFailure, Refund, ReplayAnswer, ReplaySync, SetupCalls,
 };
 
 /// The whole, checked.
@@ -45,6 +46,10 @@ pub struct Config {
     pub nodes: Vec<NodeKey>,
     /// Limits; routes refer by index.
     pub limits: Vec<Limit>,
+    /// Who has other numbers.
+    pub tariffs: Tariffs,
+    /// Client addresses that are let in or kept out.
+    pub address_lists: Vec<AddressList>,
     /// Most client addresses counted exactly.
     pub max_addresses: usize,
     /// The replay cache.
@@ -177,6 +182,43 @@ pub struct Limit {
     pub effect: Effect,
     /// When a request is given back.
     pub refund: Refund,
+    /// Which address lists free from it: a bit for each place in [`Config::address_lists`].
+    pub exempt: u32,
+}
+
+/// Other numbers of limits, and who has them.
+#[derive(Debug, Default)]
+pub struct Tariffs {
+    /// Tenants and credentials refer by index.
+    pub all: Vec<Tariff>,
+    /// Of tenants on a plan.
+    pub tenants: HashMap<TenantId, usize>,
+    /// Of credentials with numbers of their own, their tenant's plan included.
+    pub credentials: HashMap<CredentialId, usize>,
+}
+
+/// Limits with other numbers, by their places in [`Config::limits`].
+#[derive(Debug, Clone, Default)]
+pub struct Tariff(pub BTreeMap<usize, Limit>);
+
+/// A list of client addresses.
+#[derive(Debug, Clone)]
+pub struct AddressList {
+    /// Its name in logs and metrics.
+    pub name: Name,
+    /// What it does with those on it.
+    pub verdict: Verdict,
+    /// Who is on it.
+    pub networks: Vec<ipnet::IpNet>,
+}
+
+/// What a list of addresses does with those on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Lets them in.
+    Allow,
+    /// Keeps them out.
+    Deny(Denial),
 }
 
 /// What a request counts for.

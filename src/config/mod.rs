@@ -10,6 +10,8 @@ pub(crate) mod check_embeddings;
 mod check_identity;
 mod check_keys;
 mod check_limits;
+mod check_lists;
+mod check_plans;
 mod check_routes;
 mod check_server;
 mod check_signers;
@@ -222,7 +224,9 @@ fn check(
 ) -> Option<checked::Config> {
     let basics = check_server::check(raw, document, checker);
     let identity = check_identity::check(raw, document, checker, around);
-    let limits = check_limits::check(raw, document, checker);
+    let mut limits = check_limits::check(raw, document, checker);
+    let address_lists = check_lists::check(raw, document, &mut limits, checker);
+    let tariffs = check_plans::check(raw, document, &limits, checker);
     let backends = check_backends::check(raw, document, &identity, checker, around);
     let replay_cache = check_verify::cache(&raw.replay_cache, document.top().key("replay_cache"), checker);
     let serving = check_routes::check(raw, document, &identity, &limits, &backends, checker, around);
@@ -239,6 +243,8 @@ fn check(
         credentials: identity.credentials,
         nodes: identity.nodes,
         limits: limits.all,
+        tariffs,
+        address_lists,
         max_addresses: limits.max_addresses,
         replay_cache: replay_cache?,
         dialect: raw.limiter.dialect,

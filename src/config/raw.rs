@@ -57,6 +57,12 @@ pub struct Config {
     /// Limits by name; routes say which of them apply.
     #[serde(default)]
     pub limits: BTreeMap<String, Limit>,
+    /// Other numbers of limits, by plan; tenants say which plan they are on.
+    #[serde(default)]
+    pub plans: BTreeMap<String, Plan>,
+    /// Lists of client addresses that are let in, or kept out before anything else is asked.
+    #[serde(default)]
+    pub address_lists: Vec<AddressList>,
     /// Bounds on the limiter's own memory.
     #[serde(default)]
     pub limiter: Limiter,
@@ -186,6 +192,8 @@ pub struct ClientAddress {
 pub struct Tenant {
     /// A name for people; in no header and no log.
     pub name: Option<String>,
+    /// Whose numbers its limits have; without one, the limits' own.
+    pub plan: Option<String>,
 }
 
 /// Where a secret comes from.
@@ -257,6 +265,9 @@ pub struct Credential {
     pub scopes: Vec<String>,
     /// Last day (UTC, `2027-06-30`) or moment (`2027-06-30T12:00:00Z`) on which it is taken.
     pub expires: Option<String>,
+    /// Numbers of limits for this credential alone, before those of its tenant's plan.
+    #[serde(default)]
+    pub limits: BTreeMap<String, Number>,
 }
 
 /// A mesh node's public key.
@@ -330,6 +341,66 @@ pub struct Limit {
     pub shadow: bool,
     /// Another number that is tried beside the one in force, as a shadow named `NAME.proposed`.
     pub proposed: Option<Proposed>,
+}
+
+/// What tenants on this plan get.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plan {
+    /// Numbers by the limits' names; limits that are not named keep their own.
+    pub limits: BTreeMap<String, Number>,
+}
+
+/// Another number of a limit.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Number {
+    /// In the place of `limit` (or of `concurrency`).
+    Limit(u32),
+    /// In the place of `rate`.
+    Rate(Rate),
+}
+
+/// A list of client addresses. The longest prefix over all lists decides; of equally long ones `deny` does.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddressList {
+    /// Its name in logs and metrics.
+    pub name: String,
+    /// What it does with those on it.
+    pub action: ListAction,
+    /// Networks (CIDR) and addresses.
+    #[serde(default)]
+    pub networks: Vec<String>,
+    /// Files with one network or address a line; `#` and `;` begin comments. Changes are seen.
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// What those on a `deny` list get. Default `refuse`.
+    pub answer: Option<Denial>,
+    /// Limits that do not count those on an `allow` list.
+    #[serde(default)]
+    pub exempt: Vec<String>,
+}
+
+/// What a list of addresses does with those on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ListAction {
+    /// Lets them in, also where a shorter prefix is denied.
+    Allow,
+    /// Keeps them out, whoever they are.
+    Deny,
+}
+
+/// What those get who are kept out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Denial {
+    /// 403 `address_denied`.
+    #[default]
+    Refuse,
+    /// A closed connection without an answer.
+    Close,
 }
 
 /// So many a second.

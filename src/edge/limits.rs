@@ -98,6 +98,7 @@ mod tests {
             cost: Cost::Requests(1),
             effect: Effect::Refuses,
             refund: Refund::Never,
+            exempt: 0,
         };
         let rules = limiter.compile([&limit]).expect("one limit");
         let subject = Subject::stranger(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

@@ -57,6 +57,10 @@ fn refused(site: &Site, live: &Live, exchange: &Exchange, rejection: &Rejection)
                 site.metrics.limited.with_label_values(&[name]).inc();
             }
         }
+        Rejection::Denied(_) => {
+            let list = exchange.trail.listed.and_then(|listed| live.policy.lists.name(listed));
+            site.metrics.denied.with_label_values(&[list.map_or("", Name::as_str)]).inc();
+        }
         Rejection::Signature(_) => {
             site.metrics.signatures.with_label_values(&[scheme(live, exchange), code]).inc();
         }
@@ -176,6 +180,9 @@ fn line(
 fn refusal(line: &mut Line, live: &Live, exchange: &Exchange) {
     let Some(rejection) = &exchange.rejection else { return };
     line.word(member!("refused"), rejection.answer().code.as_bytes());
+    if let Some(list) = exchange.trail.listed.and_then(|listed| live.policy.lists.name(listed)) {
+        line.word(member!("list"), list.as_str().as_bytes());
+    }
     if let Some(detail) = rejection.detail().or_else(|| exchange.failure.map(failed)) {
         line.text(member!("detail"), &detail);
     }

@@ -266,8 +266,9 @@ impl ProxyHttp for Proxy {
             && let Some((rules, decision)) = exchange.trail.limits(&live.policy)
             && !parts.status.is_redirection()
         {
-            let policy =
-                exchange.trail.route.and_then(|index| live.policy.routes[index].policy_text(decision));
+            let tariff = exchange.trail.tariff();
+            let route = exchange.trail.route.map(|index| live.policy.routes[index].priced(tariff));
+            let policy = route.and_then(|priced| priced.policy_text(decision));
             limits::fields(rules, decision, policy, live.policy.dialect, &mut parts.headers);
         }
         *answer = ResponseHeader::from(parts);

@@ -7,6 +7,7 @@ use super::limits as told;
 use super::live::Live;
 use super::verify;
 use crate::admission::Rejection;
+use crate::config::checked::Denial;
 use crate::limits::headers as limits;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -25,6 +26,11 @@ pub(super) async fn refuse(
     exchange: &mut Exchange,
     rejection: Rejection,
 ) -> pingora::Result<()> {
+    if rejection == Rejection::Denied(Denial::Close) {
+        session.set_keepalive(None);
+        exchange.rejection = Some(rejection);
+        return Ok(());
+    }
     let mut head = http::Response::new(()).into_parts().0;
     head.status =
         StatusCode::from_u16(rejection.answer().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -47,6 +47,8 @@ pub struct Credential {
     pub number: u32,
     /// The limiter's number for its node.
     pub node_number: Option<u32>,
+    /// Which numbers its limits have; none for the limits' own.
+    pub tariff: Option<usize>,
     /// `X-Credential-Id`, ready made.
     pub id_field: HeaderValue,
     /// `X-Node-Id`, ready made.
@@ -64,6 +66,8 @@ pub struct Tenant {
     pub id: TenantId,
     /// The limiter's number for it.
     pub number: u32,
+    /// Which numbers its limits have; none for the limits' own.
+    pub tariff: Option<usize>,
     /// `X-Tenant-Id`, ready made.
     pub field: HeaderValue,
     /// The tenant as log lines tell it, ready made.
@@ -193,6 +197,7 @@ mod tests {
         let tenant = Arc::new(Tenant {
             id: TenantId::parse("acme").unwrap(),
             number: 0,
+            tariff: None,
             field: HeaderValue::from_static("acme"),
             told: Box::default(),
         });
@@ -204,6 +209,7 @@ mod tests {
                 scopes: ScopeSet(1),
                 expires,
                 node_number: None,
+                tariff: None,
                 number: 0,
                 id_field: HeaderValue::from_static("x"),
                 node_field: None,

@@ -5,4 +5,5 @@
 pub mod address;
 pub mod caller;
 pub mod head;
+pub mod lists;
 pub mod path;

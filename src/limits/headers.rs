@@ -243,6 +243,7 @@ mod tests {
             cost: Cost::Requests(1),
             effect: Effect::Refuses,
             refund: Refund::Never,
+            exempt: 0,
         }
     }
 

@@ -26,13 +26,24 @@ pub struct Subject {
     pub method: MethodCode,
     /// Bytes of the body, as far as they are known; at most what 32 bits hold.
     pub body: u32,
+    /// Bits of the address lists that the client is on: limits with one of them do not count it.
+    pub freed_by: u32,
 }
 
 impl Subject {
     /// Someone of whom only the address is known.
     #[must_use]
     pub fn stranger(ip: IpAddr, route: u32) -> Self {
-        Self { ip, credential: None, node: None, tenant: None, route, method: MethodCode::default(), body: 0 }
+        Self {
+            ip,
+            credential: None,
+            node: None,
+            tenant: None,
+            route,
+            method: MethodCode::default(),
+            body: 0,
+            freed_by: 0,
+        }
     }
 }
 

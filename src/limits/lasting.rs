@@ -7,12 +7,14 @@ use super::key::Subject;
 use super::limiter::Limiter;
 use super::names::Owner;
 use super::quota::Quota;
-use super::rule::{Home, Rule};
+use super::rule::{Home, Identity, Rule};
 use super::table::Place;
 use super::tally::{Measure, Tally};
 use super::tick::{Tick, seconds_rounded_up};
 use super::window::Ceiling;
+use crate::config::checked::Limit;
 use crate::ids::Name;
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -83,10 +85,21 @@ impl Limiter {
         all
     }
 
+    /// Says what a quota lets through for those who have another number than its own, by their numbers.
+    /// Decisions do not ask for it: their rules have the number; whoever tells of quotas does.
+    pub fn name_quota(&self, limit: &Limit, others: HashMap<u32, u32>) {
+        let rule = self.names.lock().rules.get(&Identity::new(limit)).and_then(|(_, rule)| rule.upgrade());
+        if let Some(quota) = rule.as_ref().and_then(|rule| rule.quota.as_ref()) {
+            quota.limit.store(limit.limit, Relaxed);
+            *quota.others.write() = others;
+        }
+    }
+
     fn quota_standing(&self, owner: Owner, now: Tick) -> Option<QuotaStanding> {
         let quota = owner.rule.quota.as_ref()?;
         let Home::Dense(axis, cells) = &owner.rule.home else { return None };
-        let limit = quota.limit.load(Relaxed);
+        let own = quota.others.read().get(&owner.number).copied();
+        let limit = own.unwrap_or_else(|| quota.limit.load(Relaxed));
         let measure = Measure::Quota(Ceiling::new(limit, quota.per));
         let mut place = cells.cell(owner.number).lock();
         self.begin_quota(&owner.rule, &measure, owner.number, &mut place);

@@ -13,6 +13,8 @@ use super::tally::Measure;
 use super::window::Ceiling;
 use crate::config::checked::{Dimension, Effect, Limit, LimitKind, Refund};
 use crate::ids::Name;
+use parking_lot::RwLock;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -81,6 +83,8 @@ pub(super) struct QuotaOf {
     pub(super) per: Duration,
     /// The number that the newest config has.
     pub(super) limit: AtomicU32,
+    /// The numbers of those who have another.
+    pub(super) others: RwLock<HashMap<u32, u32>>,
 }
 
 /// Where a rule's counts are.
@@ -147,7 +151,12 @@ impl Axis {
 impl Rule {
     pub(super) fn new(number: u32, identity: &Identity, sketch: Sketch) -> Self {
         let shape = identity.shape;
-        let quota = || QuotaOf { name: identity.name.clone(), per: identity.per, limit: AtomicU32::new(0) };
+        let quota = || QuotaOf {
+            name: identity.name.clone(),
+            per: identity.per,
+            limit: AtomicU32::new(0),
+            others: RwLock::default(),
+        };
         let home = match shape.axis() {
             Some(axis) => Home::Dense(axis, Box::new(Dense::new())),
             None if shape.strange() => Home::Strangers,
@@ -164,6 +173,8 @@ pub struct CompiledRule {
     rule: Arc<Rule>,
     measure: Measure,
     price: Price,
+    /// Bits of the address lists that free from it.
+    exempt: u32,
     effect: Effect,
     refund: Refund,
     name: Name,
@@ -190,6 +201,7 @@ impl CompiledRule {
             policy: Arc::from(headers::policy_member(&limit.name, &measure, &price)),
             left: Arc::from(headers::limit_member(&limit.name)),
             effect: limit.effect,
+            exempt: limit.exempt,
             refund: limit.refund,
             name: limit.name.clone(),
             rule,
@@ -227,6 +239,9 @@ impl CompiledRule {
     /// What a request costs here.
     #[inline]
     pub(super) fn price(&self, subject: &Subject) -> u32 {
+        if self.exempt & subject.freed_by != 0 {
+            return 0;
+        }
         self.price.price(subject.method, subject.body)
     }
 

@@ -22,6 +22,7 @@ fn quota(most: u32) -> Limit {
         cost: Cost::BodyBytes,
         effect: Effect::Refuses,
         refund: Refund::Never,
+        exempt: 0,
     }
 }
 

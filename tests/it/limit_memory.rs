@@ -32,6 +32,7 @@ fn per_ip(limiter: &Limiter) -> RuleSet {
         cost: Cost::Requests(1),
         effect: Effect::Refuses,
         refund: Refund::Never,
+        exempt: 0,
     };
     limiter.compile([&limit]).expect("one limit")
 }

@@ -5,6 +5,7 @@
 
 /// Code and status.
 pub(crate) const REFUSALS: &[(&str, u16)] = &[
+    ("address_denied", 403),
     ("ambiguous_length", 400),
     ("bad_content_length", 400),
     ("bad_expectation", 417),

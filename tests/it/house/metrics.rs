@@ -27,6 +27,11 @@ impl Metrics {
         self.0.iter().filter(fits).map(|sample| sample.value).sum()
     }
 
+    /// Whether that sum is so many.
+    pub(crate) fn is(&self, name: &str, labels: &[(&str, &str)], many: u32) -> bool {
+        (self.sum(name, labels) - f64::from(many)).abs() < f64::EPSILON
+    }
+
     /// All names.
     pub(crate) fn names(&self) -> std::collections::BTreeSet<&str> {
         self.0.iter().map(|sample| sample.name.as_str()).collect()

@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Site {
     top: Vec<String>,
+    tenants: Vec<String>,
+    credentials: Vec<String>,
     nodes: Vec<String>,
     limits: Vec<String>,
     upstreams: Vec<String>,
@@ -25,6 +27,18 @@ impl Site {
     /// A line at the top level, such as `allow_literal_secrets: true`.
     pub(crate) fn top(mut self, line: &str) -> Self {
         self.top.push(line.into());
+        self
+    }
+
+    /// What one of the two tenants has, in the operator's words.
+    pub(crate) fn tenant(mut self, name: &str, entry: &str) -> Self {
+        self.tenants.push(format!("{name}: {{ {entry} }}"));
+        self
+    }
+
+    /// One more credential, in the operator's words.
+    pub(crate) fn credential(mut self, entry: &str) -> Self {
+        self.credentials.push(entry.into());
         self
     }
 
@@ -113,8 +127,12 @@ impl Site {
         for line in &self.top {
             writeln!(out, "{line}").expect("a text can be written to");
         }
-        out.push_str("tenants: { acme: {}, globex: {} }\n");
-        let credentials: Vec<String> = KEYS.iter().map(super::keys::Key::entry).collect();
+        let plain = ["acme", "globex"].map(|name| format!("{name}: "));
+        let plain = plain.into_iter().filter(|name| !self.tenants.iter().any(|one| one.starts_with(name)));
+        let tenants: Vec<String> = plain.map(|name| name + "{}").chain(self.tenants.clone()).collect();
+        map(&mut out, "tenants", &tenants);
+        let keys = KEYS.iter().map(super::keys::Key::entry);
+        let credentials: Vec<String> = keys.chain(self.credentials.clone()).collect();
         list(&mut out, "credentials", &credentials);
         list(&mut out, "nodes", &self.nodes);
         map(&mut out, "limits", &self.limits);
