@@ -6,10 +6,7 @@ use super::tree::{Document, Spot};
 use super::{Surroundings, check_keys, raw, secrets};
 use crate::ids::{CredentialId, NodeId, Scope, TenantId};
 use crate::secret::Secret;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::VerifyingKey;
-use ed25519_dalek::pkcs8::DecodePublicKey as _;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -233,7 +230,7 @@ pub(super) fn public_key(
         }
         raw::PublicKey::Inline(text) => (text.clone(), spot),
     };
-    match read_key(text.trim()) {
+    match super::public_key::read(text.trim()) {
         Ok(key) => Some(key),
         // Never shown: a private key may stand here by mistake.
         Err(error) => {
@@ -244,49 +241,9 @@ pub(super) fn public_key(
     }
 }
 
-/// Why a text is no public key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum KeyError {
-    #[error("a private key stands here; only its public half belongs here")]
-    Private,
-    #[error("this is no Ed25519 public key")]
-    Form,
-    #[error("this is not base64 of 32 bytes")]
-    Length,
-    #[error("this key is weak: anyone can sign for it")]
-    Weak,
-}
-
-pub(super) fn read_key(text: &str) -> Result<VerifyingKey, KeyError> {
-    if text.contains("PRIVATE KEY") {
-        return Err(KeyError::Private);
-    }
-    let key = if text.starts_with("-----BEGIN") {
-        VerifyingKey::from_public_key_pem(text).map_err(|_| KeyError::Form)?
-    } else {
-        let bytes = STANDARD.decode(text).map_err(|_| KeyError::Length)?;
-        let bytes: [u8; 32] = bytes.try_into().map_err(|_| KeyError::Length)?;
-        VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Form)?
-    };
-    if key.is_weak() { Err(KeyError::Weak) } else { Ok(key) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_may_be_pem_or_base64_and_must_not_be_weak() {
-        let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key();
-        assert_eq!(read_key(&STANDARD.encode(key.as_bytes())), Ok(key));
-        // The neutral element, for which every message has a signature.
-        let mut neutral = [0; 32];
-        neutral[0] = 1;
-        assert_eq!(read_key(&STANDARD.encode(neutral)), Err(KeyError::Weak));
-        assert_eq!(read_key("AAAA"), Err(KeyError::Length));
-        assert_eq!(read_key("-----BEGIN PUBLIC KEY-----"), Err(KeyError::Form));
-        assert_eq!(read_key("-----BEGIN PRIVATE KEY-----"), Err(KeyError::Private));
-    }
 
     #[test]
     fn a_day_counts_to_its_end() {

@@ -3,7 +3,7 @@
 //! All are read with the config, and their files and folders are watched with it: a key that is added, changed
 //! or taken away is a reload. No key is ever shown.
 
-use super::check_identity::{expiry, public_key, read_key};
+use super::check_identity::{expiry, public_key};
 use super::checked::NodeKey;
 use super::checker::{Checker, Known, shown};
 use super::tree::Spot;
@@ -112,8 +112,9 @@ fn named(id: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<String> {
     is_good.then(|| id.to_owned())
 }
 
-/// What a header field can carry.
-fn is_id(id: &str) -> bool {
+/// Whether a text can be a key's id: what a header field can carry.
+#[must_use]
+pub fn is_id(id: &str) -> bool {
     (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
 }
 
@@ -149,7 +150,7 @@ fn directory(
         let (node, id) = stem.rsplit_once('@').map_or((stem, None), |(node, id)| (node, Some(id)));
         let file = path.join(&name).display().to_string();
         let Some(text) = secrets::public_text(&file, spot, checker) else { continue };
-        match (NodeId::parse(node), read_key(text.trim()), id.is_none_or(is_id)) {
+        match (NodeId::parse(node), super::public_key::read(text.trim()), id.is_none_or(is_id)) {
             (Ok(node), Ok(key), true) => {
                 let mut key = NodeKey::of(tenant.clone(), node, key);
                 if let Some(id) = id {

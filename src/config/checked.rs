@@ -138,7 +138,7 @@ pub struct Credential {
 }
 
 /// A mesh node's public key; small-order keys were refused.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeKey {
     /// Whose node.
     pub tenant: TenantId,

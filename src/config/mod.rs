@@ -24,6 +24,7 @@ mod import;
 mod interpolate;
 pub mod pattern;
 pub mod problems;
+pub mod public_key;
 pub mod raw;
 mod raw_verify;
 mod reference;
@@ -46,6 +47,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use tree::Document;
 
+pub use check_keys::is_id as is_key_id;
 pub use check_signers::thumbprint;
 pub use import::{ImportError, import};
 pub use problems::{Problem, Problems};

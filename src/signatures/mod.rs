@@ -5,7 +5,7 @@
 //! orders and compares member names, [`canonical`] cuts a body into messages, [`sig_text`] reads a
 //! signature's base64, [`envelope`] finds the messages inside a chat platform's wrapping, [`keys`]
 //! holds who may sign and `multiples` what makes asking them quick, [`mesh`] puts these together into one answer,
-//! [`sign`] is the other side.
+//! [`registered`] reads what a store's registry says of a node's keys, [`sign`] is the other side.
 //! For webhooks: [`delivery`] is a request as its sender signed it, [`schemes`] has a file a sender, [`mac`]
 //! is their HMAC.
 //!
@@ -20,6 +20,7 @@ mod malformed;
 pub mod mesh;
 mod multiples;
 mod names;
+pub mod registered;
 mod scan;
 pub mod schemes;
 pub mod sig_text;

@@ -62,10 +62,10 @@ pub(super) async fn erase(
             return Err(Refusal::NotConfirmed);
         }
         let had = app.store.erase(&access).await?;
-        tracing::warn!(tenant = %access.tenant(), rows = had.memories + had.skills, "everything of a tenant was erased");
+        tracing::warn!(tenant = %access.tenant(), rows = had.rows(), "everything of a tenant was erased");
         let text = format!(
-            r#"{{"erased":{{"memories":{},"skills":{},"bytes":{},"versions":{}}}}}"#,
-            had.memories, had.skills, had.bytes, had.versions
+            r#"{{"erased":{{"memories":{},"skills":{},"keys":{},"bytes":{},"versions":{}}}}}"#,
+            had.memories, had.skills, had.keys, had.bytes, had.versions
         );
         Ok(reply::json(StatusCode::OK, text.into_bytes()))
     };

@@ -244,6 +244,10 @@ fn write_change(out: &mut Vec<u8>, change: &Change) {
             out.extend_from_slice(b",\"kind\":\"skill\",\"name\":");
             write_string(out, &target.name);
         }
+        (_, Kind::Key) => {
+            out.extend_from_slice(b",\"kind\":\"key\",\"node\":");
+            write_string(out, &target.name);
+        }
     }
     out.extend_from_slice(format!(",\"version\":{version},\"at\":{at}").as_bytes());
     if let Some(content) = content {

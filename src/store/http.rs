@@ -11,7 +11,7 @@ use super::policy::Policy;
 use super::reply::{self, Refusal};
 use super::search::Query;
 use super::uri::Parameters;
-use super::{Store, batch_api, body, feed_api, list_api, rows_api, sync_api};
+use super::{Store, batch_api, body, feed_api, keys_api, list_api, rows_api, sync_api};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, RawQuery, State};
@@ -36,6 +36,7 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 
 pub(super) const MEMORY: &str = "/mesh/memory/";
 pub(super) const SKILLS: &str = "/mesh/skills/";
+pub(super) const KEYS: &str = "/mesh/keys/";
 
 /// What every handler has at hand.
 #[derive(Clone)]
@@ -75,6 +76,11 @@ pub(crate) fn router(store: Arc<Store>, trust: Trust, closing: watch::Receiver<b
         .route(
             "/mesh/skills/{*rest}",
             get(rows_api::skill).delete(rows_api::delete_skill).post(rows_api::restore_skill),
+        )
+        .route("/mesh/keys", get(keys_api::list))
+        .route(
+            "/mesh/keys/{*rest}",
+            get(keys_api::get).put(keys_api::put).delete(keys_api::delete).post(keys_api::restore),
         )
         .route("/mesh/batch", post(batch_api::batch))
         .route("/mesh/changes", get(feed_api::changes))

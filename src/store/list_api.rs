@@ -57,7 +57,7 @@ impl App {
 fn filter(kind: Kind, parameters: &Parameters) -> Result<Filter, Refusal> {
     Ok(Filter {
         kind,
-        // Skills have no scope; asked for one, they are not fewer, as ever.
+        // What has no scope is not fewer when it is asked for one, as ever.
         scope: parameters.scope.clone().filter(|_| kind == Kind::Memory),
         prefix: parameters.text("prefix").cloned(),
         node: parameters.text("node_id").cloned(),
@@ -91,6 +91,7 @@ fn answer(
     if let Some(cursor) = next {
         let kind = match page.rows.first().map(|row| row.content.target().kind) {
             Some(Kind::Skill) => "/mesh/skills",
+            Some(Kind::Key) => "/mesh/keys",
             Some(Kind::Memory) | None => "/mesh/memory",
         };
         let link = format!("<{kind}?{}>; rel=\"next\"", write_query(parameters, cursor));

@@ -20,6 +20,7 @@ mod http;
 mod http_tests;
 mod indexer;
 mod json;
+mod keys_api;
 mod list_api;
 mod model;
 mod observe;
@@ -49,7 +50,8 @@ pub use error::{CommitError, OpenError, StoreError};
 pub use json::Json;
 pub use model::{
     Act, Action, Bounds, Change, Condition, Conflict, Content, Done, Expiry, Filter, Found, Hit, Interest,
-    Kind, NewMemory, NewSkill, Page, Place, Row, Stamp, Stretch, Target, ToJson, Usage, Version, Write,
+    Kind, NewMemory, NewSkill, NodeKeys, Page, Place, Row, Stamp, Stretch, Target, ToJson, Usage, Version,
+    Write,
 };
 pub use observe::{Observe, Op, Outcome, Unobserved};
 pub use policy::{Policy, ScopeTtl, TenantRules};
@@ -61,8 +63,10 @@ pub use serve::{Listener, ServeError, serve};
 pub use sqlite::{Opened, backup, integrity};
 pub use transfer::{Dossier, KeptVersion, Log, LogEntry, Sum};
 
-use crate::ids::TenantId;
+use crate::config::checked::NodeKey;
+use crate::ids::{NodeId, TenantId};
 use crate::secret::Secret;
+use crate::signatures::registered;
 use bells::Bells;
 use embed::Patience;
 use indexer::Behind;
@@ -209,6 +213,22 @@ impl Store {
     /// [`StoreError`].
     pub async fn row(&self, access: &Access, target: Target) -> Result<Option<Row>, StoreError> {
         self.repository.row(access, target).await
+    }
+
+    /// The public keys that are registered for a node, those that do not count now too; empty when there are
+    /// none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn keys_of(&self, access: &Access, node: &NodeId) -> Result<Vec<NodeKey>, StoreError> {
+        let row = self.repository.row(access, Target::keys(node.as_str())).await?;
+        Ok(match row.map(|row| row.content) {
+            Some(Content::Keys(keys)) => {
+                let keys = registered::read(keys.keys.as_str()).unwrap_or_default();
+                keys.iter().map(|key| key.of(access.tenant(), node)).collect()
+            }
+            Some(Content::Memory(_) | Content::Skill(_)) | None => Vec::new(),
+        })
     }
 
     /// Rows from a place on.

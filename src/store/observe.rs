@@ -21,6 +21,14 @@ pub enum Op {
     SkillPut,
     /// A skill was deleted or purged.
     SkillDelete,
+    /// The keys of one node.
+    KeyGet,
+    /// The keys of all nodes.
+    KeyList,
+    /// The keys of a node were put.
+    KeyPut,
+    /// The keys of a node were deleted or purged.
+    KeyDelete,
     /// A row's past.
     History,
     /// A row's past was brought back.
@@ -37,7 +45,7 @@ pub enum Op {
 
 impl Op {
     /// Every operation, for whoever wants to start all counts at nought.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::MemoryGet,
         Self::MemoryList,
         Self::MemorySearch,
@@ -47,6 +55,10 @@ impl Op {
         Self::SkillList,
         Self::SkillPut,
         Self::SkillDelete,
+        Self::KeyGet,
+        Self::KeyList,
+        Self::KeyPut,
+        Self::KeyDelete,
         Self::History,
         Self::Restore,
         Self::Batch,
@@ -68,6 +80,10 @@ impl Op {
             Self::SkillList => "skill_list",
             Self::SkillPut => "skill_put",
             Self::SkillDelete => "skill_delete",
+            Self::KeyGet => "key_get",
+            Self::KeyList => "key_list",
+            Self::KeyPut => "key_put",
+            Self::KeyDelete => "key_delete",
             Self::History => "history",
             Self::Restore => "restore",
             Self::Batch => "batch",

@@ -120,6 +120,8 @@ impl Policy {
                     |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= self.max_value);
                 skill.name.len() <= self.max_key && text(&skill.content) && text(&skill.path)
             }
+            // A node's name and the number of its keys have bounds of their own.
+            Content::Keys(_) => true,
         }
     }
 }

@@ -8,6 +8,8 @@ use super::model::{Conflict, Done, Row, Stamp, ToJson, Version};
 use super::observe::Outcome;
 use super::search::SearchError;
 use super::uri::Parameters;
+use crate::config::public_key::KeyError;
+use crate::signatures::registered::RegisteredError;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
@@ -37,8 +39,10 @@ pub(crate) enum Refusal {
     InvalidQuery,
     /// A memory lacks a part.
     MissingMemory,
-    /// `node_id` is there and is no text.
+    /// `node_id` is there and is no text, or a node's name that is none.
     InvalidNode,
+    /// Keys that no node may have.
+    Keys(RegisteredError),
     /// A skill lacks a name.
     MissingSkill,
     /// A skill lacks what it is.
@@ -111,6 +115,7 @@ impl Refusal {
                 (StatusCode::BAD_REQUEST, "Missing scope, key, or value", Outcome::Invalid)
             }
             Self::InvalidNode => (StatusCode::BAD_REQUEST, "Invalid node_id", Outcome::Invalid),
+            Self::Keys(error) => (StatusCode::BAD_REQUEST, keys_words(error), Outcome::Invalid),
             Self::MissingSkill => (StatusCode::BAD_REQUEST, "Missing name or source_node", Outcome::Invalid),
             Self::MissingContent => (StatusCode::BAD_REQUEST, "Missing content or path", Outcome::Invalid),
             Self::MissingWords => (StatusCode::BAD_REQUEST, "Missing query or q", Outcome::Invalid),
@@ -154,7 +159,7 @@ impl Refusal {
                 (StatusCode::BAD_REQUEST, "Unknown order; use newest or key", Outcome::Invalid)
             }
             Self::UnknownKind => {
-                (StatusCode::BAD_REQUEST, "Unknown kind; use memory or skill", Outcome::Invalid)
+                (StatusCode::BAD_REQUEST, "Unknown kind; use memory, skill or key", Outcome::Invalid)
             }
             Self::InvalidMessage => (StatusCode::BAD_REQUEST, "Invalid sync message", Outcome::Invalid),
             Self::PreconditionFailed => {
@@ -255,6 +260,25 @@ fn embedding_words(error: EmbedError) -> &'static str {
         EmbedError::TextRefused => "The embedding service does not take the text",
         EmbedError::Refused => "The embedding service refuses the key, the model or the path",
         EmbedError::Malformed => "The embedding service answered what are no embeddings",
+    }
+}
+
+/// What a client is told of keys that are refused; never what stood there.
+fn keys_words(error: RegisteredError) -> &'static str {
+    match error {
+        RegisteredError::Form => "Keys are objects of kid, public_key, not_before and not_after",
+        RegisteredError::Number => "A node has 1 to 16 keys",
+        RegisteredError::Id => "A kid is 1 to 128 visible ASCII characters without a comma",
+        RegisteredError::SameId => "Two keys have one kid",
+        RegisteredError::SameKey => "A key is there twice",
+        RegisteredError::Time => "A key ends before it begins",
+        RegisteredError::Key(KeyError::Private) => {
+            "A private key stands here; only its public half belongs here"
+        }
+        RegisteredError::Key(KeyError::Form) => "A public_key is no Ed25519 public key",
+        RegisteredError::Key(KeyError::Length) => "A public_key is PEM or base64 of 32 bytes",
+        RegisteredError::Key(KeyError::Weak) => "A public_key is weak: anyone can sign for it",
+        RegisteredError::Key(KeyError::NotCanonical) => "A public_key is not written in its canonical form",
     }
 }
 

@@ -1,4 +1,4 @@
-//! One row over HTTP, of either kind: read, written, deleted, its past read and brought back.
+//! One row over HTTP, of any kind: read, written, deleted, its past read and brought back.
 //!
 //! A key may hold slashes that are not encoded, so `…/history` may be a key's own end: where such a row is
 //! there it is read, as it always was; else its past is meant. `?history=1` leaves no doubt.
@@ -45,7 +45,7 @@ pub(super) async fn skill(
     read(&app, &access, &headers, query.as_deref(), Op::SkillGet, below(&uri, SKILLS)?, skill_target).await
 }
 
-async fn read(
+pub(super) async fn read(
     app: &App,
     access: &Access,
     headers: &HeaderMap,
@@ -210,6 +210,9 @@ pub(super) fn may_write(access: &Access, target: &Target) -> Result<(), Refusal>
     let may = match target.kind {
         Kind::Memory => access.may_write(&target.scope),
         Kind::Skill => access.may_write_skills(),
+        // Who may say whose signature holds may speak for every node of the tenant.
+        Kind::Key if access.may_administer() => true,
+        Kind::Key => return Err(Refusal::NotAdmin),
     };
     if may {
         return Ok(());
@@ -250,7 +253,7 @@ impl App {
         Ok(reply::row(&row, parameters))
     }
 
-    fn demand(&self, access: &Access, parameters: &Parameters) -> Demand {
+    pub(super) fn demand(&self, access: &Access, parameters: &Parameters) -> Demand {
         if parameters.require_match || self.policy.of(access.tenant()).require_match {
             Demand::Must
         } else {
@@ -258,7 +261,7 @@ impl App {
         }
     }
 
-    async fn written(&self, access: &Access, write: Write) -> Result<Row, Refusal> {
+    pub(super) async fn written(&self, access: &Access, write: Write) -> Result<Row, Refusal> {
         match self.one(access, write).await? {
             Done::Written(row) => Ok(*row),
             // A write that is no sync is done or refused.
@@ -272,7 +275,7 @@ impl App {
         done.pop().ok_or(Refusal::Unavailable)
     }
 
-    async fn delete(
+    pub(super) async fn delete(
         &self,
         access: &Access,
         headers: &HeaderMap,
@@ -290,7 +293,7 @@ impl App {
         }
     }
 
-    async fn restore(
+    pub(super) async fn restore(
         &self,
         access: &Access,
         headers: &HeaderMap,

@@ -183,7 +183,7 @@ impl Store {
         let page = self.repository.page(access, Filter::all(Kind::Memory), place, limit).await?;
         let rows = page.rows.into_iter().filter_map(|row| match row.content {
             Content::Memory(memory) => Some((row.stamp.change, memory)),
-            Content::Skill(_) => None,
+            Content::Skill(_) | Content::Keys(_) => None,
         });
         let rows: Vec<(i64, NewMemory)> = rows.collect();
         let number = u64::try_from(rows.len()).unwrap_or(u64::MAX);

@@ -339,7 +339,8 @@ fn write_key(out: &mut Vec<u8>, (target, ts): &(Target, i64)) {
             write_string(out, &target.scope);
             out.extend_from_slice(b",\"key\":");
         }
-        Kind::Skill => out.extend_from_slice(b"{\"name\":"),
+        // Keys are no message's to name; they come by the registry alone.
+        Kind::Skill | Kind::Key => out.extend_from_slice(b"{\"name\":"),
     }
     write_string(out, &target.name);
     write_ts(out, *ts);
@@ -357,6 +358,11 @@ fn write_entry(out: &mut Vec<u8>, row: &Row) {
             out.extend_from_slice(memory.value.as_str().as_bytes());
             out.extend_from_slice(b",\"nodeId\":");
             write_string(out, &memory.node_id);
+        }
+        // Not asked for and so not among the rows: keys come by the registry alone.
+        Content::Keys(keys) => {
+            out.extend_from_slice(b"{\"type\":\"keys\",\"node\":");
+            write_string(out, &keys.node);
         }
         Content::Skill(skill) => {
             out.extend_from_slice(b"{\"type\":\"skill\",\"name\":");

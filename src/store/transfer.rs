@@ -4,7 +4,8 @@
 //! the way: numbers of changes, times, texts to the byte. Knows no engine.
 
 use super::json::Json;
-use super::model::{Content, Kind, NewMemory, NewSkill, Row, Stamp, Target};
+use super::model::{Content, Kind, NewMemory, NewSkill, NodeKeys, Row, Stamp, Target};
+use crate::signatures::registered;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -12,11 +13,11 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dossier {
-    /// `memory` or `skill`.
+    /// `memory`, `skill` or `key`.
     pub kind: String,
-    /// The scope of a memory; empty for a skill.
+    /// The scope of a memory; empty for all else.
     pub scope: String,
-    /// The key of a memory, the name of a skill.
+    /// The key of a memory, the name of a skill, the node whose keys they are.
     pub name: String,
     /// By version, the live one last when the row is there.
     pub versions: Vec<KeptVersion>,
@@ -42,7 +43,7 @@ pub struct KeptVersion {
     pub sent_ms: Option<i64>,
     /// Who wrote it.
     pub node: Option<String>,
-    /// A memory's value as JSON text, a skill's content.
+    /// A memory's value or a node's keys as JSON text, a skill's content.
     pub value: Option<String>,
     /// A skill's path.
     pub path: Option<String>,
@@ -70,7 +71,7 @@ pub struct LogEntry {
     pub change: i64,
     /// What happened.
     pub action: String,
-    /// To a memory or a skill.
+    /// To a row of this kind.
     pub kind: String,
     /// Its scope.
     pub scope: String,
@@ -108,6 +109,11 @@ impl Dossier {
                 content: live.value.clone(),
                 path: live.path.clone(),
             }),
+            Kind::Key => {
+                let keys = registered::read(live.value.as_deref()?).ok()?;
+                let keys = Json::parse(&registered::write(&keys))?;
+                Content::Keys(NodeKeys { node: self.name.clone(), keys, updated_by: node })
+            }
         };
         let stamp = Stamp {
             version: live.version,

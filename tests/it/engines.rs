@@ -17,6 +17,13 @@ const SCOPES: [&str; 3] = ["mesh", "node", "user:bob"];
 const KEYS: [&str; 6] = ["a", "a/b", "A", "é", "a\u{1}", "a\u{0}b"];
 const WORDS: [&str; 6] = ["dawn", "Zürich", "weather-report", "attack at", "🚀", "'; DROP TABLE"];
 
+/// Two that are good, and one that anyone can sign for.
+const PUBLIC_KEYS: [&str; 3] = [
+    "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=",
+    "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+];
+
 /// Requests in an order that chance made, the same for each run with one seed.
 struct Chance(fastrand::Rng);
 
@@ -50,15 +57,40 @@ impl Chance {
                 let body = json!({"name": key, "source_node": "ceo", "content": self.of(&WORDS)});
                 Request::put("/mesh/skills", body.to_string())
             }
-            92..=95 => Request::get(&format!("/mesh/skills/{}", encoded(key))),
-            _ => Request::get("/mesh/skills"),
+            92..=93 => Request::get(&format!("/mesh/skills/{}", encoded(key))),
+            94 => Request::get("/mesh/skills"),
+            _ => self.keys_request(),
         };
         (tenant, request)
+    }
+
+    fn keys_request(&mut self) -> Request {
+        let node = self.of(&["ceo", "cto", "Sec.1", "no node"]);
+        let place = format!("/mesh/keys/{}", encoded(node));
+        let (one, other) = (self.of(&PUBLIC_KEYS), self.of(&PUBLIC_KEYS));
+        match self.0.u8(..8) {
+            0..=2 => {
+                Request::put(&place, json!({"public_key": one, "not_after": 4_000_000_000_u64}).to_string())
+            }
+            3 => {
+                let keys = [json!({"kid": "a", "public_key": one}), json!({"kid": "b", "public_key": other})];
+                Request::put(&place, json!({"keys": keys}).to_string())
+            }
+            4 => Request::get("/mesh/keys?order=key&meta=1"),
+            5 => Request::get(&format!("{place}/history")),
+            6 => Request::new("DELETE", &place),
+            _ => Request::get(&place),
+        }
     }
 }
 
 fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+/// A caller who may also write keys.
+fn admin(address: std::net::SocketAddr, tenant: &str) -> Client {
+    caller(address, tenant).with("X-Credential-Scopes", "mesh:admin")
 }
 
 /// What is compared: times are the engines' own.
@@ -85,7 +117,7 @@ fn the_same_requests_have_the_same_answers_on_both_engines() {
     let (one, other) = (Store::start(Temp::new()), Store::start_on(&server));
     let clients: BTreeMap<&str, (Client, Client)> = TENANTS
         .into_iter()
-        .map(|tenant| (tenant, (caller(one.address(), tenant), caller(other.address(), tenant))))
+        .map(|tenant| (tenant, (admin(one.address(), tenant), admin(other.address(), tenant))))
         .collect();
     let mut chance = Chance(fastrand::Rng::with_seed(7));
     for step in 0..1200 {
@@ -150,6 +182,29 @@ fn a_wrong_query_cannot_cross_tenants_on_the_server() {
     server.ask(stolen);
     caller(store.address(), "globex").get("/mesh/memory/mesh/k").expect(200);
     caller(store.address(), "acme").get("/mesh/memory/mesh/k").expect(404);
+}
+
+#[test]
+fn a_server_whose_tables_know_no_keys_is_brought_up_to_date_at_the_next_start() {
+    let Some(server) = Postgres::start() else { return };
+    let store = Store::start_on(&server);
+    let body = json!({"scope": "mesh", "key": "k", "value": 1}).to_string();
+    caller(store.address(), "acme").put("/mesh/memory", &body).expect(200);
+    drop(store.kill());
+    server.ask(
+        "ALTER TABLE mesh_tenants DROP COLUMN keys;
+         UPDATE store_facts SET value = convert_to('1', 'UTF8') WHERE name = 'version'",
+    );
+    for key in &PUBLIC_KEYS[..2] {
+        let store = Store::start_on(&server);
+        caller(store.address(), "acme").get("/mesh/memory/mesh/k").expect(200);
+        let put = json!({"public_key": key}).to_string();
+        admin(store.address(), "acme").put("/mesh/keys/ceo", put).expect(200);
+        let told = server.ask(
+            "BEGIN; SELECT set_config('mesh.tenant', 'acme', true); SELECT memories, keys FROM mesh_tenants; COMMIT",
+        );
+        assert!(told.ends_with("1|1"), "{told}");
+    }
 }
 
 #[test]

@@ -11,6 +11,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// A node's public key.
+const PUBLIC_KEY: &str = "JrQLj5P/89iXES9+vFgrIy29clF9CC/oPPsw3c5D0bs=";
+
 /// Runs `mesh-store` in this folder to its end.
 fn run(folder: &Path, args: &[&str], url: Option<&str>) -> Output {
     let mut command = Command::new(store_program());
@@ -49,6 +52,11 @@ fn filled() -> Temp {
         client.send(&Request::put("/mesh/memory", body.to_string())).expect(200);
         let body = json!({"name": "review", "source_node": "ceo", "content": "a\u{0}b"});
         client.send(&Request::put("/mesh/skills", body.to_string())).expect(200);
+        let admin = client.with("X-Credential-Scopes", "mesh:admin");
+        for kid in ["old", "new"] {
+            let body = json!({"public_key": PUBLIC_KEY, "kid": kid, "not_after": 4_000_000_000_u64});
+            admin.put("/mesh/keys/ceo", body.to_string()).expect(200);
+        }
     }
     store.kill()
 }
@@ -60,7 +68,7 @@ fn a_store_is_copied_to_a_server_and_back_with_everything_it_keeps() {
     let folder = filled();
     let there =
         done(folder.path(), &["copy", "--from", "mesh.db", "--to", "env:MESH_DATABASE_URL"], Some(&url));
-    assert!(there.contains("acme: 301 rows, 1 past versions, sha256 "), "{there}");
+    assert!(there.contains("acme: 302 rows, 2 past versions, sha256 "), "{there}");
     // Once more: everything is there already, and stays as it is.
     let again =
         done(folder.path(), &["copy", "--from", "mesh.db", "--to", "env:MESH_DATABASE_URL"], Some(&url));
@@ -75,6 +83,7 @@ fn a_store_is_copied_to_a_server_and_back_with_everything_it_keeps() {
     assert_eq!(row["value"], json!({"n": 299, "text": "note \u{0} number 299"}));
     assert_eq!(client.get("/mesh/memory?q=299").expect(200).json()[0]["key"], "k\u{1}299");
     assert_eq!(client.get("/mesh/skills/review").expect(200).json()["content"], "a\u{0}b");
+    assert_eq!(client.get("/mesh/keys/ceo").expect(200).json()["keys"][0]["kid"], "new");
 }
 
 #[test]
@@ -139,10 +148,10 @@ fn an_export_comes_back_whole_or_is_refused() {
     assert!(refused(folder.path(), &["import", "--to", "odd.db", "odd.ndjson"]).contains("line 1: "));
     let told = done(folder.path(), &["tenants", "--from", "mesh.db"], None);
     let lines: Vec<Vec<&str>> = told.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines[1][..3], ["acme", "300", "1"], "{told}");
+    assert_eq!(lines[1][..4], ["acme", "300", "1", "1"], "{told}");
     let told = done(folder.path(), &["tenants", "--from", "mesh.db", "--json"], None);
     let first: serde_json::Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
-    assert_eq!((&first["tenant"], &first["versions"]), (&json!("acme"), &json!(1)));
+    assert_eq!((&first["tenant"], &first["versions"]), (&json!("acme"), &json!(2)));
     assert!(refused(folder.path(), &["tenants", "--from", "none.db"]).contains("is not there"));
 }
 
@@ -193,4 +202,48 @@ fn the_client_reads_writes_lists_and_searches_for_people_and_for_scripts() {
         refused(store.folder(), &["get", "--url", &url, "mesh", "none"])
             .contains("MESH_STORE_KEY is not set")
     );
+}
+
+#[test]
+fn an_admin_changes_a_nodes_keys_from_the_command_line() {
+    let store = Store::start(Temp::new());
+    let url = format!("http://{}", store.address());
+    let door = ["--url", &url, "--secret-env", "STORE_SECRET", "--tenant", "acme"];
+    let full = |command: &[&'static str]| -> Vec<String> {
+        let (what, rest) = command.split_at(1);
+        ["keys"].iter().chain(what).chain(&door).chain(rest).map(ToString::to_string).collect()
+    };
+    let ask = |command: &[&'static str]| {
+        let args = full(command);
+        done(store.folder(), &args.iter().map(String::as_str).collect::<Vec<_>>(), None)
+    };
+    let no = |command: &[&'static str]| {
+        let args = full(command);
+        refused(store.folder(), &args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let write = |name: &str, text: &str| std::fs::write(store.folder().join(name), text).unwrap();
+    write("old.pub", PUBLIC_KEY);
+    write("new.pub", "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n");
+    write(
+        "private.pem",
+        "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n",
+    );
+    assert_eq!(
+        ask(&["put", "ceo", "--public-key", "old.pub"]),
+        "poqkLGiymh_W0uP6PZFw-dvez3QJT5SolqXBCW38r0U\n"
+    );
+    ask(&["put", "ceo", "--public-key", "old.pub", "--kid", "old", "--not-after", "2027-06-30"]);
+    let both = ask(&["put", "ceo", "--public-key", "new.pub", "--kid", "new", "--not-before", "2027-06-01"]);
+    assert_eq!(both, "old\nnew\n");
+    let list = ask(&["list"]);
+    assert!(list.contains("ceo   old  -                     2027-07-01T00:00:00Z  JrQLj5P/"), "{list}");
+    assert!(list.contains("ceo   new  2027-06-01T00:00:00Z  -                     11qYAYKx"), "{list}");
+    let rows: serde_json::Value = serde_json::from_str(&ask(&["list", "--json"])).unwrap();
+    assert_eq!(rows[0]["keys"][1]["kid"], "new");
+    assert!(no(&["put", "ceo", "--public-key", "private.pem"]).contains("a private key stands here"));
+    assert!(no(&["delete", "ceo", "--kid", "none"]).contains("no such key"));
+    ask(&["delete", "ceo", "--kid", "old"]);
+    assert_eq!(ask(&["put", "ceo", "--public-key", "old.pub", "--kid", "again", "--replace"]), "again\n");
+    ask(&["delete", "ceo"]);
+    assert_eq!(ask(&["list"]).lines().count(), 1);
 }

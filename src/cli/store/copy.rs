@@ -47,7 +47,7 @@ impl Copy {
 async fn copy_rows(from: &Store, to: &Store, access: &Access) -> Result<i64, Failure> {
     let usage = from.usage(access).await.map_err(Failure::new)?;
     let there = to.usage(access).await.map_err(Failure::new)?;
-    let rows = u64::try_from(usage.memories + usage.skills).unwrap_or(0);
+    let rows = u64::try_from(usage.rows()).unwrap_or(0);
     let bar = bar(rows, "copying");
     // What a copy that was broken off has written is looked at again and not written again.
     let resumed = there.last_change > 0;
@@ -117,7 +117,7 @@ async fn compare(from: &Store, to: &Store, access: &Access) -> Result<(), Failur
 /// The sum over everything that a tenant keeps.
 pub(super) async fn sum(store: &Store, access: &Access) -> Result<Sum, Failure> {
     let usage = store.usage(access).await.map_err(Failure::new)?;
-    let bar = bar(u64::try_from(usage.memories + usage.skills).unwrap_or(0), "comparing");
+    let bar = bar(u64::try_from(usage.rows()).unwrap_or(0), "comparing");
     let (mut sum, mut at) = (Sum::default(), None);
     loop {
         let dossiers = store.dossiers(access, at, BATCH).await.map_err(Failure::new)?;

@@ -111,7 +111,7 @@ impl Check {
             let access = Access::upkeep(tenant.clone());
             let usage = store.usage(&access).await.map_err(Failure::new)?;
             let sum = sum(&store, &access).await?;
-            let counted = u64::try_from(usage.memories + usage.skills).unwrap_or(0);
+            let counted = u64::try_from(usage.rows()).unwrap_or(0);
             if counted != sum.rows {
                 wrong.push(format!("{tenant}: {counted} rows are counted and {} are there", sum.rows));
             }

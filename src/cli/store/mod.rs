@@ -5,6 +5,7 @@ mod bar;
 mod client;
 mod copy;
 mod files;
+mod keys;
 mod ndjson;
 mod place;
 mod run;
@@ -45,6 +46,7 @@ enum Command {
     List(client::List),
     Search(client::Search),
     Watch(watch::Watch),
+    Keys(keys::Keys),
 }
 
 /// Does what was asked.
@@ -65,6 +67,7 @@ pub fn main(args: Args) -> ExitCode {
         Command::List(list) => list.execute(),
         Command::Search(search) => search.execute(),
         Command::Watch(watch) => watch.execute(),
+        Command::Keys(keys) => keys.execute(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -67,7 +67,7 @@ async fn export(
 ) -> Result<(), Failure> {
     let access = Access::upkeep(tenant.clone());
     let usage = store.usage(&access).await.map_err(Failure::new)?;
-    let bar = bar(u64::try_from(usage.memories + usage.skills).unwrap_or(0), "exporting");
+    let bar = bar(u64::try_from(usage.rows()).unwrap_or(0), "exporting");
     let mut at = None;
     loop {
         let dossiers = store.dossiers(&access, at, BATCH).await.map_err(Failure::new)?;
@@ -190,18 +190,20 @@ impl Tenants {
             let usage = store.usage(&Access::upkeep(tenant.clone())).await.map_err(Failure::new)?;
             if self.json {
                 let line = serde_json::json!({
-                    "tenant": tenant.as_str(), "memories": usage.memories, "skills": usage.skills,
+                    "tenant": tenant.as_str(), "memories": usage.memories, "skills": usage.skills, "keys": usage.keys,
                     "bytes": usage.bytes, "versions": usage.versions, "last_change": usage.last_change,
                 });
                 println!("{line}");
                 continue;
             }
-            let numbers = [usage.memories, usage.skills, usage.bytes, usage.versions, usage.last_change];
+            let numbers =
+                [usage.memories, usage.skills, usage.keys, usage.bytes, usage.versions, usage.last_change];
             rows.push(std::iter::once(tenant.to_string()).chain(numbers.map(|n| n.to_string())).collect());
         }
         if !self.json {
-            let names = ["tenant", "memories", "skills", "bytes", "past versions", "last change"];
-            let aligns = [Align::Left, Align::Right, Align::Right, Align::Right, Align::Right, Align::Right];
+            let names = ["tenant", "memories", "skills", "keys", "bytes", "past versions", "last change"];
+            let mut aligns = [Align::Right; 7];
+            aligns[0] = Align::Left;
             print!("{}", table(&names, &aligns, &rows));
         }
         Ok(())

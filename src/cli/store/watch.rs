@@ -85,8 +85,10 @@ impl Watch {
             change.to_string()
         } else {
             let text = |name: &str| change[name].as_str().unwrap_or_default().to_owned();
-            let name = if change["name"].is_string() { text("name") } else { text("key") };
-            let value = match &change["row"]["value"] {
+            let name = ["name", "node", "key"].into_iter().map(text).find(|name| !name.is_empty());
+            let name = name.unwrap_or_default();
+            let row = &change["row"];
+            let value = match row.get("value").or(row.get("keys")).unwrap_or(&Value::Null) {
                 Value::Null => String::new(),
                 Value::String(text) => text.clone(),
                 value => value.to_string(),

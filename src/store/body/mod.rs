@@ -2,10 +2,12 @@
 //!
 //! The values of members are kept as text, because a memory's value goes to the database as it came.
 
+mod keys;
 mod operations;
 mod query;
 mod rows;
 
+pub(crate) use keys::keys;
 pub(crate) use operations::{Asked, Operation, operations, version};
 pub(crate) use query::{limit_of, marks, mode, query};
 pub(crate) use rows::{New, memory, skill, time_to_live};

@@ -121,14 +121,14 @@ mod tests {
     fn memory(bytes: &[u8]) -> Result<NewMemory, Refusal> {
         match super::memory(bytes)?.content {
             Content::Memory(memory) => Ok(memory),
-            Content::Skill(skill) => panic!("{skill:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
     fn skill(bytes: &[u8]) -> Result<NewSkill, Refusal> {
         match super::skill(bytes)?.content {
             Content::Skill(skill) => Ok(skill),
-            Content::Memory(memory) => panic!("{memory:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -82,7 +82,11 @@ async fn the_feed_brings_every_change_once_in_order_to_those_whose_it_is() {
     let ahead = house.get("globex", "/mesh/changes?since=4").await;
     assert_eq!(ahead.body, r#"{"changes":[],"next":1,"reset":true}"#, "a number that was never given");
     refused(&house.get("acme", "/mesh/changes?since=x").await, 400, "Invalid number");
-    refused(&house.get("acme", "/mesh/changes?kind=odd").await, 400, "Unknown kind; use memory or skill");
+    refused(
+        &house.get("acme", "/mesh/changes?kind=odd").await,
+        400,
+        "Unknown kind; use memory, skill or key",
+    );
     drop((feed, back));
     house.close().await;
 }

@@ -2,6 +2,7 @@
 
 mod entry;
 mod feed;
+mod keys;
 mod lists;
 mod rows;
 mod versions;

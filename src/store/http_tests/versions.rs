@@ -157,7 +157,7 @@ async fn a_tenant_is_erased_by_its_admin_who_says_so_twice() {
         refused(&erase(admin, path).await, 400, "Name the tenant in confirm to erase it");
     }
     let erased = erase(admin, "/mesh/tenant?confirm=acme").await;
-    assert_eq!(erased.body, r#"{"erased":{"memories":1,"skills":0,"bytes":13,"versions":1}}"#);
+    assert_eq!(erased.body, r#"{"erased":{"memories":1,"skills":0,"keys":0,"bytes":13,"versions":1}}"#);
     assert_eq!(house.get("acme", "/mesh/memory").await.body, "[]");
     refused(&house.get("acme", "/mesh/memory/mesh/k?history=1").await, 404, "Not found");
     assert_eq!(house.get("globex", "/mesh/memory/mesh/k").await.json()["value"], 2);

@@ -58,7 +58,7 @@ pub struct Version {
 /// Which changes of the feed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Interest {
-    /// Memory or skills alone.
+    /// Of this kind alone.
     pub kind: Option<Kind>,
     /// Of this scope alone.
     pub scope: Option<String>,
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_words_of_closed_sets_are_read_back() {
-        for kind in [Kind::Memory, Kind::Skill] {
+        for kind in Kind::ALL {
             assert_eq!(Kind::parse(kind.as_str()), Some(kind));
         }
         for action in Action::ALL {

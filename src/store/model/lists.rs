@@ -33,7 +33,7 @@ pub enum Place {
 /// Which rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
-    /// Memory or skills.
+    /// Of this kind.
     pub kind: Kind,
     /// Of this scope alone.
     pub scope: Option<String>,

@@ -17,6 +17,6 @@ pub use hits::{Found, Hit};
 pub(crate) use hits::{MOST_HITS, USUAL_HITS};
 pub use lists::{Filter, Page, Place};
 pub(crate) use lists::{MOST_PAGE_BYTES, past_prefix};
-pub use rows::{Content, Kind, NewMemory, NewSkill, Row, Stamp, Target};
+pub use rows::{Content, Kind, NewMemory, NewSkill, NodeKeys, Row, Stamp, Target};
 pub use words::ToJson;
 pub use writes::{Act, Bounds, Condition, Conflict, Done, Expiry, Usage, Write};

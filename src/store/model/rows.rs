@@ -2,40 +2,46 @@
 
 use crate::store::json::Json;
 
-/// The two things that are kept.
+/// The three things that are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// What the nodes of a mesh remember.
     Memory,
     /// What they can do.
     Skill,
+    /// What they sign with: a node's public keys.
+    Key,
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Skill, Self::Key];
+
     /// How clients and databases write it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Skill => "skill",
+            Self::Key => "key",
         }
     }
 
     /// Reads what [`as_str`](Self::as_str) wrote.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Memory, Self::Skill].into_iter().find(|kind| kind.as_str() == text)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
 /// Which row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
-    /// Memory or skill.
+    /// What it is.
     pub kind: Kind,
-    /// The scope of a memory; empty for a skill.
+    /// The scope of a memory; empty for all else.
     pub scope: String,
-    /// The key of a memory, the name of a skill.
+    /// The key of a memory, the name of a skill, the node whose keys they are.
     pub name: String,
 }
 
@@ -50,6 +56,12 @@ impl Target {
     #[must_use]
     pub fn skill(name: &str) -> Self {
         Self { kind: Kind::Skill, scope: String::new(), name: name.to_owned() }
+    }
+
+    /// A node's public keys.
+    #[must_use]
+    pub fn keys(node: &str) -> Self {
+        Self { kind: Kind::Key, scope: String::new(), name: node.to_owned() }
     }
 }
 
@@ -79,6 +91,18 @@ pub struct NewSkill {
     pub path: Option<String>,
 }
 
+/// The public keys of a node, all at once: so that one write changes a key for another, and one entity tag
+/// says which there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeKeys {
+    /// Whose they are.
+    pub node: String,
+    /// As [`registered`](crate::signatures::registered) writes them.
+    pub keys: Json,
+    /// The node that says so; empty when it is not known.
+    pub updated_by: String,
+}
+
 /// What a row holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
@@ -86,6 +110,8 @@ pub enum Content {
     Memory(NewMemory),
     /// A skill.
     Skill(NewSkill),
+    /// A node's public keys.
+    Keys(NodeKeys),
 }
 
 impl Content {
@@ -95,6 +121,7 @@ impl Content {
         match self {
             Self::Memory(memory) => Target::memory(&memory.scope, &memory.key),
             Self::Skill(skill) => Target::skill(&skill.name),
+            Self::Keys(keys) => Target::keys(&keys.node),
         }
     }
 
@@ -104,6 +131,7 @@ impl Content {
         match self {
             Self::Memory(memory) => &memory.node_id,
             Self::Skill(skill) => &skill.source_node,
+            Self::Keys(keys) => &keys.updated_by,
         }
     }
 
@@ -118,6 +146,7 @@ impl Content {
                 let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
                 skill.name.len() + skill.source_node.len() + length(&skill.content) + length(&skill.path)
             }
+            Self::Keys(keys) => keys.node.len() + keys.keys.as_str().len() + keys.updated_by.len(),
         };
         i64::try_from(bytes).unwrap_or(i64::MAX)
     }

@@ -1,7 +1,7 @@
 //! Rows and hits as clients read them: JSON, written by hand because a value is copied, not parsed and printed.
 
 use super::hits::{Found, Hit};
-use super::rows::{Content, NewMemory, NewSkill, Row};
+use super::rows::{Content, NewMemory, NewSkill, NodeKeys, Row};
 use crate::store::json::write_string;
 
 /// A row that knows its JSON. Written by hand because a value is copied, not parsed and printed.
@@ -15,6 +15,7 @@ impl ToJson for Row {
         match &self.content {
             Content::Memory(memory) => memory_members(out, memory),
             Content::Skill(skill) => skill_members(out, skill),
+            Content::Keys(keys) => keys_members(out, keys),
         }
         out.extend_from_slice(b",\"updated_at\":");
         out.extend_from_slice(self.stamp.updated_at.to_string().as_bytes());
@@ -35,6 +36,13 @@ fn skill_members(out: &mut Vec<u8>, skill: &NewSkill) {
     member(out, b",\"source_node\":", &skill.source_node);
     optional(out, b",\"content\":", skill.content.as_deref());
     optional(out, b",\"path\":", skill.path.as_deref());
+}
+
+fn keys_members(out: &mut Vec<u8>, keys: &NodeKeys) {
+    member(out, b"{\"node\":", &keys.node);
+    out.extend_from_slice(b",\"keys\":");
+    out.extend_from_slice(keys.keys.as_str().as_bytes());
+    optional(out, b",\"updated_by\":", Some(keys.updated_by.as_str()).filter(|node| !node.is_empty()));
 }
 
 impl ToJson for Hit {

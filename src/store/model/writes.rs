@@ -93,7 +93,7 @@ pub struct Write {
 /// What a tenant may keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Most rows, both kinds together.
+    /// Most rows, all kinds together.
     pub rows: Option<i64>,
     /// Most bytes of live rows ([`Content::bytes`]).
     pub bytes: Option<i64>,
@@ -140,10 +140,20 @@ pub struct Usage {
     pub memories: i64,
     /// Live skills, counted the same way.
     pub skills: i64,
+    /// Nodes that have public keys.
+    pub keys: i64,
     /// Bytes of live rows ([`Content::bytes`]).
     pub bytes: i64,
     /// Versions of the past.
     pub versions: i64,
     /// The tenant's counter.
     pub last_change: i64,
+}
+
+impl Usage {
+    /// Live rows of all kinds.
+    #[must_use]
+    pub fn rows(&self) -> i64 {
+        self.memories + self.skills + self.keys
+    }
 }

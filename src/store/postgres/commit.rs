@@ -35,7 +35,8 @@ impl<'a> Batch<'a> {
         let counts = loop {
             let found = tx
                 .query_typed_opt(
-                    "SELECT memories, skills, bytes, last_change FROM mesh_tenants WHERE tenant_id = $1 FOR UPDATE",
+                    "SELECT memories, skills, keys, bytes, last_change FROM mesh_tenants
+                     WHERE tenant_id = $1 FOR UPDATE",
                     &[(&tenant.as_str(), Type::TEXT)],
                 )
                 .await?;
@@ -43,9 +44,10 @@ impl<'a> Batch<'a> {
                 break Usage {
                     memories: row.try_get(0)?,
                     skills: row.try_get(1)?,
-                    bytes: row.try_get(2)?,
+                    keys: row.try_get(2)?,
+                    bytes: row.try_get(3)?,
                     versions: 0,
-                    last_change: row.try_get(3)?,
+                    last_change: row.try_get(4)?,
                 };
             }
             tx.execute_typed(
@@ -62,11 +64,13 @@ impl<'a> Batch<'a> {
     pub(super) async fn settle(&self) -> Result<(), Error> {
         self.tx
             .execute_typed(
-                "UPDATE mesh_tenants SET memories = $2, skills = $3, bytes = $4, last_change = $5 WHERE tenant_id = $1",
+                "UPDATE mesh_tenants SET memories = $2, skills = $3, keys = $4, bytes = $5, last_change = $6
+                 WHERE tenant_id = $1",
                 &[
                     (&self.tenant.as_str(), Type::TEXT),
                     (&self.counts.memories, Type::INT8),
                     (&self.counts.skills, Type::INT8),
+                    (&self.counts.keys, Type::INT8),
                     (&self.counts.bytes, Type::INT8),
                     (&self.counts.last_change, Type::INT8),
                 ],
@@ -243,6 +247,7 @@ impl<'a> Batch<'a> {
         match kind {
             Kind::Memory => self.counts.memories += rows,
             Kind::Skill => self.counts.skills += rows,
+            Kind::Key => self.counts.keys += rows,
         }
         self.counts.bytes += bytes;
     }
@@ -250,7 +255,7 @@ impl<'a> Batch<'a> {
     fn too_much(&self, bounds: Bounds, rows: i64, bytes: i64) -> Option<Conflict> {
         let over =
             |most: Option<i64>, kept: i64, more: i64| most.is_some_and(|most| more > 0 && kept + more > most);
-        if over(bounds.rows, self.counts.memories + self.counts.skills, rows) {
+        if over(bounds.rows, self.counts.rows(), rows) {
             Some(Conflict::TooManyRows)
         } else if over(bounds.bytes, self.counts.bytes, bytes) {
             Some(Conflict::TooManyBytes)

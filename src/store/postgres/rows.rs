@@ -6,7 +6,7 @@ use super::text::{kept, put};
 use super::words::words_of;
 use crate::ids::TenantId;
 use crate::store::json::Json;
-use crate::store::model::{Action, Content, Kind, NewMemory, NewSkill, Row, Stamp, Target};
+use crate::store::model::{Action, Content, Kind, NewMemory, NewSkill, NodeKeys, Row, Stamp, Target};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row as Columns, Transaction};
 
@@ -169,6 +169,7 @@ pub(super) fn texts(content: &Content) -> (Option<String>, Option<String>) {
             let text = |text: &Option<String>| text.as_deref().map(|text| kept(text).into_owned());
             (text(&skill.content), text(&skill.path))
         }
+        Content::Keys(keys) => (Some(keys.keys.as_str().to_owned()), None),
     }
 }
 
@@ -211,6 +212,11 @@ pub(super) fn content(
         Kind::Skill => {
             Content::Skill(NewSkill { name, source_node: node, content: value.map(put), path: path.map(put) })
         }
+        Kind::Key => Content::Keys(NodeKeys {
+            node: name,
+            keys: Json::trusted(value.unwrap_or_else(|| "[]".to_owned())),
+            updated_by: node,
+        }),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Transaction};
 
 /// Version of the tables below.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// Key of the lock under which one program at a time brings a database up to date.
 const LOCK: i64 = 0x6d65_7368_7374_6f72;
@@ -77,7 +77,8 @@ CREATE TABLE mesh_tenants (
   swept_change BIGINT NOT NULL DEFAULT 0,
   memories BIGINT NOT NULL DEFAULT 0,
   skills BIGINT NOT NULL DEFAULT 0,
-  bytes BIGINT NOT NULL DEFAULT 0
+  bytes BIGINT NOT NULL DEFAULT 0,
+  keys BIGINT NOT NULL DEFAULT 0
 );
 CREATE TABLE mesh_words (
   tenant_id TEXT COLLATE "C" NOT NULL,
@@ -103,6 +104,9 @@ CREATE TABLE mesh_vector_state (
 );
 CREATE TABLE store_facts (name TEXT NOT NULL PRIMARY KEY, value BYTEA NOT NULL);
 "#;
+
+/// From version 1, which knew no registry of keys, to version 2.
+const FROM_1: &str = "ALTER TABLE mesh_tenants ADD COLUMN keys BIGINT NOT NULL DEFAULT 0";
 
 /// The tables that hold what tenants keep.
 const TENANTED: [&str; 7] = [
@@ -180,8 +184,15 @@ pub(super) async fn settle(link: &Link) -> Result<[u8; 32], SchemaError> {
     tx.query_typed("SELECT pg_advisory_xact_lock($1)", &[(&LOCK, Type::INT8)]).await?;
     match version(&tx).await? {
         Some(found) if found > VERSION => return Err(SchemaError::Newer { found }),
-        Some(_) => {}
-        None => create(&tx).await?,
+        Some(VERSION) => {}
+        Some(_) => {
+            tx.batch_execute(FROM_1).await?;
+            note_version(&tx).await?;
+        }
+        None => {
+            create(&tx).await?;
+            note_version(&tx).await?;
+        }
     }
     let key = signing_key(&tx).await?;
     tx.commit().await?;
@@ -214,9 +225,13 @@ async fn create(tx: &Transaction<'_>) -> Result<(), Error> {
         ))
         .await?;
     }
-    tx.batch_execute(POLICY_FOR_UPKEEP).await?;
+    tx.batch_execute(POLICY_FOR_UPKEEP).await
+}
+
+async fn note_version(tx: &Transaction<'_>) -> Result<(), Error> {
     tx.execute_typed(
-        "INSERT INTO store_facts (name, value) VALUES ('version', convert_to($1, 'UTF8'))",
+        "INSERT INTO store_facts (name, value) VALUES ('version', convert_to($1, 'UTF8'))
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         &[(&VERSION.to_string(), Type::TEXT)],
     )
     .await?;

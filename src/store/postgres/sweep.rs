@@ -100,7 +100,7 @@ pub(super) async fn erase(batch: &mut Batch<'_>) -> Result<Usage, Error> {
 pub(super) async fn usage(tx: &Transaction<'_>, tenant: &TenantId) -> Result<Usage, Error> {
     let counted = tx
         .query_typed_opt(
-            "SELECT memories, skills, bytes, last_change FROM mesh_tenants WHERE tenant_id = $1",
+            "SELECT memories, skills, keys, bytes, last_change FROM mesh_tenants WHERE tenant_id = $1",
             &[(&tenant.as_str(), Type::TEXT)],
         )
         .await?;
@@ -108,9 +108,10 @@ pub(super) async fn usage(tx: &Transaction<'_>, tenant: &TenantId) -> Result<Usa
     Ok(Usage {
         memories: row.try_get(0)?,
         skills: row.try_get(1)?,
-        bytes: row.try_get(2)?,
+        keys: row.try_get(2)?,
+        bytes: row.try_get(3)?,
         versions: versions(tx, tenant).await?,
-        last_change: row.try_get(3)?,
+        last_change: row.try_get(4)?,
     })
 }
 

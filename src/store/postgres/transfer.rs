@@ -73,7 +73,7 @@ fn version(columns: &Columns, kind: Kind) -> Result<KeptVersion, Error> {
     let value: Option<String> = columns.try_get(8)?;
     let path: Option<String> = columns.try_get(9)?;
     let (value, path) = match kind {
-        Kind::Memory => (value, path),
+        Kind::Memory | Kind::Key => (value, path),
         Kind::Skill => (value.map(as_put), path.map(as_put)),
     };
     let node: Option<String> = columns.try_get(7)?;
@@ -117,7 +117,7 @@ pub(super) async fn put(batch: &mut Batch<'_>, dossiers: &[Dossier]) -> Result<(
 
 async fn put_past(batch: &Batch<'_>, target: &Target, past: &KeptVersion) -> Result<(), Error> {
     let text = |text: &Option<String>| match target.kind {
-        Kind::Memory => text.clone(),
+        Kind::Memory | Kind::Key => text.clone(),
         Kind::Skill => text.as_deref().map(|text| kept(text).into_owned()),
     };
     let node = past.node.as_deref().map(|node| kept(node).into_owned());

@@ -175,7 +175,7 @@ mod tests {
     fn of(row: model::Row) -> NewMemory {
         match row.content {
             Content::Memory(memory) => memory,
-            Content::Skill(skill) => panic!("{skill:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
             .into_iter()
             .map(|row| match row.content {
                 Content::Skill(skill) => skill,
-                Content::Memory(memory) => panic!("{memory:?}"),
+                other => panic!("{other:?}"),
             })
             .collect();
         assert_eq!(skills.len(), 2);

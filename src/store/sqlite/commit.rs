@@ -128,7 +128,7 @@ impl Site<'_> {
         let kept = ledger::counts(self.conn, self.tenant)?;
         let over =
             |most: Option<i64>, kept: i64, more: i64| most.is_some_and(|most| more > 0 && kept + more > most);
-        Ok(if over(self.bounds.rows, kept.memories + kept.skills, rows) {
+        Ok(if over(self.bounds.rows, kept.rows(), rows) {
             Some(Conflict::TooManyRows)
         } else if over(self.bounds.bytes, kept.bytes, bytes) {
             Some(Conflict::TooManyBytes)

@@ -14,6 +14,7 @@ pub(super) fn keep(conn: &Connection, tenant: &TenantId, row: &Row, action: Acti
     let (value, path) = match &row.content {
         Content::Memory(memory) => (Some(memory.value.as_str()), None),
         Content::Skill(skill) => (skill.content.as_deref(), skill.path.as_deref()),
+        Content::Keys(keys) => (Some(keys.keys.as_str()), None),
     };
     let (target, proof) = (row.content.target(), row.proof.as_ref().map(Json::as_str));
     let texts = Texts { value, path, node: Some(row.content.node()), proof };

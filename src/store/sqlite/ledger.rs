@@ -52,16 +52,17 @@ pub(super) fn add(
     rows: i64,
     bytes: i64,
 ) -> rusqlite::Result<()> {
-    let (memories, skills) = match kind {
-        Kind::Memory => (rows, 0),
-        Kind::Skill => (0, rows),
+    let (memories, skills, keys) = match kind {
+        Kind::Memory => (rows, 0, 0),
+        Kind::Skill => (0, rows, 0),
+        Kind::Key => (0, 0, rows),
     };
     conn.prepare_cached(
-        "INSERT INTO mesh_tenants (tenant_id, memories, skills, bytes) VALUES (?1, ?2, ?3, ?4)
+        "INSERT INTO mesh_tenants (tenant_id, memories, skills, bytes, keys) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (tenant_id) DO UPDATE SET memories = memories + excluded.memories,
-           skills = skills + excluded.skills, bytes = bytes + excluded.bytes",
+           skills = skills + excluded.skills, bytes = bytes + excluded.bytes, keys = keys + excluded.keys",
     )?
-    .execute(params![tenant.as_str(), memories, skills, bytes])?;
+    .execute(params![tenant.as_str(), memories, skills, bytes, keys])?;
     Ok(())
 }
 
@@ -83,14 +84,17 @@ pub(super) fn usage(conn: &Connection, tenant: &TenantId) -> rusqlite::Result<Us
 /// What `SQLite` says.
 pub(super) fn counts(conn: &Connection, tenant: &TenantId) -> rusqlite::Result<Usage> {
     let counted = conn
-        .prepare_cached("SELECT memories, skills, bytes, last_change FROM mesh_tenants WHERE tenant_id = ?1")?
+        .prepare_cached(
+            "SELECT memories, skills, keys, bytes, last_change FROM mesh_tenants WHERE tenant_id = ?1",
+        )?
         .query_row(params![tenant.as_str()], |row| {
             Ok(Usage {
                 memories: row.get(0)?,
                 skills: row.get(1)?,
-                bytes: row.get(2)?,
+                keys: row.get(2)?,
+                bytes: row.get(3)?,
                 versions: 0,
-                last_change: row.get(3)?,
+                last_change: row.get(4)?,
             })
         })
         .optional()?;

@@ -6,7 +6,7 @@
 use super::search;
 use crate::ids::TenantId;
 use crate::store::json::Json;
-use crate::store::model::{Content, Kind, NewMemory, NewSkill, Row, Stamp, Target};
+use crate::store::model::{Content, Kind, NewMemory, NewSkill, NodeKeys, Row, Stamp, Target};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// The columns that [`from_row`] reads, in its order.
@@ -75,6 +75,7 @@ pub(super) fn insert(
             (Some(memory.value.as_str()), None, Some(place))
         }
         Content::Skill(skill) => (skill.content.as_deref(), skill.path.as_deref(), None),
+        Content::Keys(keys) => (Some(keys.keys.as_str()), None, None),
     };
     if let Some(old) = old {
         search::remove(conn, old)?;
@@ -155,6 +156,11 @@ pub(super) fn content(
             node_id: node,
         }),
         Kind::Skill => Content::Skill(NewSkill { name, source_node: node, content: value, path }),
+        Kind::Key => Content::Keys(NodeKeys {
+            node: name,
+            keys: Json::trusted(value.unwrap_or_else(|| "[]".to_owned())),
+            updated_by: node,
+        }),
     }
 }
 

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// `PRAGMA user_version` of a file with the tables below; 0 is a new file or one of the untenanted store.
-pub(crate) const VERSION: i64 = 2;
+pub(crate) const VERSION: i64 = 3;
 
 /// How long a statement waits for another program that writes to the same file.
 const BUSY: Duration = Duration::from_secs(5);
@@ -86,7 +86,8 @@ CREATE TABLE mesh_tenants (
   swept_change INTEGER NOT NULL DEFAULT 0,
   memories INTEGER NOT NULL DEFAULT 0,
   skills INTEGER NOT NULL DEFAULT 0,
-  bytes INTEGER NOT NULL DEFAULT 0
+  bytes INTEGER NOT NULL DEFAULT 0,
+  keys INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE TABLE store_facts (name TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 ";
@@ -233,6 +234,11 @@ fn migrate(conn: &mut Connection, legacy: &TenantId) -> rusqlite::Result<Opened>
             tx.execute_batch(vectors::TABLES)?;
             tx.commit()?;
             return Ok(Opened::Found);
+        }
+        2 => {
+            upgrade::from_2(&tx)?;
+            tx.execute_batch(vectors::TABLES)?;
+            Opened::Upgraded { from: 2 }
         }
         1 => {
             tx.execute_batch(TABLES)?;

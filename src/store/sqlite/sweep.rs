@@ -86,7 +86,7 @@ pub(super) fn erase(conn: &Connection, tenant: &TenantId, now: i64) -> rusqlite:
         conn.execute(&format!("DELETE FROM {table} WHERE tenant_id = ?1"), params![tenant.as_str()])?;
     }
     conn.execute(
-        "UPDATE mesh_tenants SET memories = 0, skills = 0, bytes = 0 WHERE tenant_id = ?1",
+        "UPDATE mesh_tenants SET memories = 0, skills = 0, keys = 0, bytes = 0 WHERE tenant_id = ?1",
         params![tenant.as_str()],
     )?;
     let nothing = Target { kind: Kind::Memory, scope: String::new(), name: String::new() };

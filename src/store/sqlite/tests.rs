@@ -22,6 +22,7 @@ fn value(row: &Row) -> String {
     match &row.content {
         Content::Memory(memory) => memory.value.as_str().to_owned(),
         Content::Skill(skill) => skill.content.clone().unwrap_or_default(),
+        Content::Keys(keys) => keys.keys.as_str().to_owned(),
     }
 }
 

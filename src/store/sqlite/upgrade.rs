@@ -1,4 +1,5 @@
-//! From the tables of version 1 (memory and skills apart, no history) to those of version 2, in place.
+//! From the tables of earlier versions to those of today, in place: version 1 had memory and skills apart and no
+//! history, version 2 knew no registry of keys.
 //!
 //! Runs within the transaction that opens the file: a crash leaves the one or the other.
 
@@ -32,6 +33,14 @@ pub(super) fn from_1(conn: &Connection) -> rusqlite::Result<()> {
          DROP TABLE mesh_memory;
          DROP TABLE mesh_skills;",
     )
+}
+
+/// Counts the nodes that have keys; there are none yet.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(super) fn from_2(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch("ALTER TABLE mesh_tenants ADD COLUMN keys INTEGER NOT NULL DEFAULT 0")
 }
 
 #[cfg(test)]
@@ -95,6 +104,33 @@ mod tests {
         let (conn, opened) = open_writer(&path, &tenant("default")).unwrap();
         assert_eq!(opened, Opened::Found);
         assert_eq!(list(&conn, Kind::Memory), memories);
+    }
+
+    #[test]
+    fn a_file_of_version_2_keeps_its_rows_and_counts_and_learns_of_keys() {
+        let folder = Folder::new();
+        let path = folder.path("two.db");
+        let tables = schema::TABLES.replace(",\n  keys INTEGER NOT NULL DEFAULT 0", "");
+        assert!(!tables.contains("keys INTEGER"));
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch(&tables).unwrap();
+        conn.execute_batch(schema::INDEX).unwrap();
+        conn.execute_batch(
+            "INSERT INTO mesh_rows (tenant_id, kind, scope, name, value, node_id, version, change, updated_at)
+               VALUES ('acme', 'skill', '', 'deploy', 'x', 'ceo', 2, 5, 100);
+             INSERT INTO mesh_tenants (tenant_id, last_change, skills, bytes) VALUES ('acme', 5, 1, 10);
+             PRAGMA user_version = 2;",
+        )
+        .unwrap();
+        drop(conn);
+        let acme = tenant("acme");
+        for opened in [Opened::Upgraded { from: 2 }, Opened::Found] {
+            let (conn, found) = open_writer(&path, &tenant("default")).unwrap();
+            assert_eq!(found, opened);
+            let usage = ledger::usage(&conn, &acme).unwrap();
+            assert_eq!((usage.skills, usage.keys, usage.bytes, usage.last_change), (1, 0, 10, 5));
+            assert!(rows::get(&conn, &acme, &Target::skill("deploy"), 500).unwrap().is_some());
+        }
     }
 
     #[test]
