@@ -40,6 +40,7 @@ mod sync_api;
 mod testing;
 mod transfer;
 mod uri;
+mod watch;
 mod words;
 
 pub use access::{Access, ApiKey, ApiKeys, Rights, Stranger, Trust};

@@ -209,6 +209,14 @@ impl Repository {
         }
     }
 
+    /// The counters of these tenants, as far as they ever wrote. For upkeep alone, as above.
+    pub(crate) async fn counters(&self, tenants: Vec<TenantId>) -> Result<Vec<(TenantId, i64)>, StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.counters(tenants).await,
+            Self::Postgres(engine) => engine.counters(tenants).await,
+        }
+    }
+
     /// A key of the database's own, made when the database was; cursors are signed with it.
     pub(crate) fn signing_key(&self) -> [u8; 32] {
         match self {

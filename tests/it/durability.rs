@@ -4,7 +4,7 @@ use crate::house::client::{Client, Request};
 use crate::house::edge::Edge;
 use crate::house::keys::{ACME, GLOBEX};
 use crate::house::site::Site;
-use crate::house::store::{Store, caller};
+use crate::house::store::{Store, Unready, caller};
 use crate::house::temp::Temp;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -174,4 +174,90 @@ fn a_value_that_the_existing_store_wrote_reads_as_it_did_there() {
         (value("number"), value("text"), value("list"), value("null")),
         (json!(42), json!("hello"), json!([1, 2]), json!(null))
     );
+}
+
+/// Rows of a database that takes a while to carry over.
+const MANY: i64 = 12_000;
+
+/// An existing database with so many rows that carrying it over writes megabytes before it is done.
+fn large_existing_database(folder: &Temp) {
+    existing_database(folder);
+    let mut database = Connection::open(folder.path().join("mesh.db")).unwrap();
+    let tx = database.transaction().unwrap();
+    for at in 0..MANY {
+        let value = json!({"at": at, "text": format!("word{at} {}", "filler ".repeat(60))}).to_string();
+        let row = (format!("large/{at}"), value, 1_738_000_000 + at);
+        tx.execute(
+            "INSERT INTO mesh_memory (scope, key, value, node_id, updated_at) VALUES ('node', ?1, ?2, 'cto', ?3)",
+            row,
+        )
+        .unwrap();
+    }
+    tx.commit().unwrap();
+}
+
+/// Whether the tables are the existing store's still; and then they are whole.
+fn is_untouched(folder: &Temp) -> bool {
+    let database = Connection::open(folder.path().join("mesh.db")).unwrap();
+    let version: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    if version > 0 {
+        return false;
+    }
+    let ask = |text: &str| database.query_row(text, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(ask("SELECT count(*) FROM mesh_memory"), 250 + MANY);
+    assert_eq!(ask("SELECT count(*) FROM mesh_memory_fts"), 250);
+    assert_eq!(ask("SELECT count(*) FROM mesh_skills"), 2);
+    true
+}
+
+#[test]
+fn a_migration_that_was_killed_begins_anew_and_loses_nothing() {
+    let mut folder = Temp::new();
+    large_existing_database(&folder);
+    let mut killed_within = 0;
+    // Killed when it has written so much of the new tables, none of it committed.
+    for megabytes in [1, 4, 8, 2] {
+        let wal = folder.path().join("mesh.db-wal");
+        let unready = Unready::start(folder);
+        crate::house::wait::until("part of the migration", 3 * crate::house::wait::SOON, || {
+            let written = std::fs::metadata(&wal).map_or(0, |file| file.len());
+            (written > megabytes << 20 || unready.is_ready()).then_some(())
+        });
+        folder = unready.kill();
+        if !is_untouched(&folder) {
+            break;
+        }
+        killed_within += 1;
+    }
+    assert!(killed_within > 0, "no kill came before the migration was done");
+    // Two at once over one file, and then again: one carries it over, all find it done.
+    for _ in 0..2 {
+        let first = Unready::start(folder);
+        let second = Store::start_over(first.folder());
+        let client = caller(second.address(), "default");
+        check_existing_among(&client);
+        drop(second);
+        folder = first.kill();
+    }
+}
+
+/// The rows of the small database, and the many beside them.
+fn check_existing_among(client: &Client) {
+    check_existing(client);
+    let mut path = "/mesh/memory?scope=node&order=key&limit=1000".to_owned();
+    let mut seen = std::collections::BTreeSet::new();
+    loop {
+        let page = client.get(&path).expect(200);
+        for row in page.json().as_array().unwrap() {
+            let at = row["value"]["at"].as_i64().unwrap();
+            assert_eq!(row["key"], format!("large/{at}"));
+            assert_eq!(row["updated_at"], 1_738_000_000 + at);
+            seen.insert(at);
+        }
+        let Some(cursor) = page.field("mesh-next-cursor") else { break };
+        path = format!("/mesh/memory?scope=node&limit=1000&cursor={cursor}");
+    }
+    assert_eq!(i64::try_from(seen.len()), Ok(MANY));
+    let found = client.get("/mesh/memory?q=word11999").expect(200).json();
+    assert_eq!(found[0]["key"], "large/11999");
 }

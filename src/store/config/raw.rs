@@ -33,7 +33,8 @@ pub(super) struct RawConfig {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPostgres {
-    /// `postgres://user:password@host:5432/database`; `?sslmode=require` asks for TLS.
+    /// `postgres://user:password@host:5432/database`; `?sslmode=require` asks for TLS,
+    /// `&sslrootcert=/path/ca.pem` for authorities of your own.
     pub(super) url: SecretSource,
     /// Most connections at the same time, 1 to 500. Default 16.
     pub(super) connections: Option<usize>,

@@ -83,6 +83,10 @@ pub struct Change {
     pub content: Option<Content>,
 }
 
+/// Most bytes of rows in one stretch of the feed; the entry that goes beyond is its last. It is what a reader
+/// costs that does not read.
+pub(crate) const MOST_STRETCH_BYTES: i64 = 1024 * 1024;
+
 /// A stretch of the feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretch {

@@ -12,6 +12,7 @@ mod rows;
 mod words;
 mod writes;
 
+pub(crate) use feed::MOST_STRETCH_BYTES;
 pub use feed::{Action, Change, Interest, Stretch, Version};
 pub use hits::{Found, Hit};
 pub(crate) use hits::{MOST_HITS, USUAL_HITS};

@@ -4,7 +4,7 @@ use super::question::Question;
 use super::rows;
 use super::{history, text::put};
 use crate::ids::TenantId;
-use crate::store::model::{Action, Change, Content, Interest, Stretch, Target};
+use crate::store::model::{Action, Change, Content, Interest, MOST_STRETCH_BYTES, Stretch, Target};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row as Columns, Transaction};
 
@@ -29,15 +29,20 @@ pub(super) async fn stretch(
     };
     let found = question(tenant, interest, after, limit).ask(tx).await?;
     let mut changes = Vec::with_capacity(found.len());
+    let (mut full, mut bytes) = (found.len() == limit as usize, 0);
     for columns in &found {
+        if bytes >= MOST_STRETCH_BYTES {
+            full = true;
+            break;
+        }
         let mut change = entry(columns)?;
         change.content = match change.action {
             Action::Put | Action::Restore => content(tx, tenant, &change, now).await?,
             Action::Delete | Action::Expire | Action::Purge | Action::Erase => None,
         };
+        bytes += change.content.as_ref().map_or(0, Content::bytes);
         changes.push(change);
     }
-    let full = changes.len() == limit as usize;
     let seen = match changes.last() {
         Some(change) if full => change.change,
         Some(_) | None => last,

@@ -10,6 +10,10 @@ use crate::store::error::StoreError;
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts,
 };
+use percent_encoding::percent_decode_str;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, Error, IsolationLevel, NoTls, Transaction};
@@ -43,6 +47,14 @@ pub enum LinkError {
     /// The pool could not be made.
     #[error("the pool of connections cannot be made")]
     Pool,
+    /// The file of `sslrootcert` cannot be read, or has no certificate.
+    #[error("no certificate can be read from {path}, which `sslrootcert` names")]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls::pki_types::pem::Error,
+    },
 }
 
 /// The way.
@@ -50,19 +62,20 @@ pub enum LinkError {
 pub(super) struct Link(Pool);
 
 impl Link {
-    /// Reads the URL; connects to nothing yet. `sslmode=require` in it asks for TLS, with the server's
-    /// certificate checked against the machine's authorities.
+    /// Reads the URL; connects to nothing yet. `sslmode=require` or `verify-full` in it asks for TLS, with the
+    /// server's certificate checked against the machine's authorities, or against those in the file that
+    /// `sslrootcert` names.
     ///
     /// # Errors
     /// [`LinkError`].
     pub(super) fn new(url: &Secret, connections: usize) -> Result<Self, LinkError> {
-        let text = String::from_utf8_lossy(url.expose());
+        let (text, authorities) = authorities(&String::from_utf8_lossy(url.expose()));
         let mut config: Config = text.parse().map_err(LinkError::Url)?;
         config.connect_timeout(CONNECT).application_name("mesh-store");
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = match config.get_ssl_mode() {
             SslMode::Disable => Manager::from_config(config, NoTls, recycling),
-            _ => Manager::from_config(config, tls(), recycling),
+            _ => Manager::from_config(config, tls(authorities.as_deref())?, recycling),
         };
         let timeouts = Timeouts { wait: Some(WAIT), create: Some(CONNECT * 2), recycle: Some(CONNECT) };
         let pool = Pool::builder(manager)
@@ -89,16 +102,50 @@ impl Link {
     }
 }
 
-fn tls() -> MakeRustlsConnect {
+/// Takes what the library does not know out of a URL: libpq's `sslrootcert`, and its `verify-full`, which is
+/// what `require` is here. Whoever names authorities wants TLS.
+fn authorities(url: &str) -> (String, Option<PathBuf>) {
+    let Some((base, query)) = url.split_once('?') else { return (url.to_owned(), None) };
+    let (mut kept, mut file) = (Vec::new(), None);
+    for pair in query.split('&') {
+        match pair.split_once('=') {
+            Some(("sslrootcert", path)) => {
+                file = Some(PathBuf::from(percent_decode_str(path).decode_utf8_lossy().as_ref()));
+            }
+            Some(("sslmode", "verify-full")) => kept.push("sslmode=require"),
+            Some(_) | None => kept.push(pair),
+        }
+    }
+    if file.is_some() && !kept.iter().any(|pair| pair.starts_with("sslmode=")) {
+        kept.push("sslmode=require");
+    }
+    let mark = if kept.is_empty() { "" } else { "?" };
+    // libpq's word for the machine's own.
+    let file = file.filter(|path| path.as_os_str() != "system");
+    (format!("{base}{mark}{}", kept.join("&")), file)
+}
+
+fn tls(authorities: Option<&Path>) -> Result<MakeRustlsConnect, LinkError> {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    match authorities {
+        None => roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
+        Some(path) => {
+            let unreadable = |source| LinkError::Authority { path: path.to_owned(), source };
+            let found: Vec<CertificateDer<'static>> =
+                CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(unreadable)?;
+            if found.is_empty() {
+                return Err(unreadable(rustls::pki_types::pem::Error::NoItemsFound));
+            }
+            roots.add_parsable_certificates(found)
+        }
+    };
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring's provider has the default versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    MakeRustlsConnect::new(config)
+    Ok(MakeRustlsConnect::new(config))
 }
 
 /// Begins a transaction that sees and touches the rows of this tenant alone: the policies of all tables
@@ -144,4 +191,39 @@ fn cause(error: &dyn std::error::Error) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::Folder;
+
+    #[test]
+    fn what_libpq_says_of_certificates_is_understood() {
+        let read = |url: &str| {
+            let (url, file) = authorities(url);
+            (url, file.map(|file| file.display().to_string()))
+        };
+        let plain = "postgres://u:p@h/d";
+        let file = Some("/a b/ca.pem".to_owned());
+        assert_eq!(read(plain), (plain.to_owned(), None));
+        let url = format!("{plain}?sslmode=verify-full&sslrootcert=/a%20b/ca.pem&application_name=x");
+        assert_eq!(read(&url), (format!("{plain}?sslmode=require&application_name=x"), file.clone()));
+        let url = format!("{plain}?sslrootcert=/a%20b/ca.pem");
+        assert_eq!(read(&url), (format!("{plain}?sslmode=require"), file), "named authorities want TLS");
+        let url = format!("{plain}?sslmode=require&sslrootcert=system");
+        assert_eq!(read(&url), (format!("{plain}?sslmode=require"), None));
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_told_by_its_name() {
+        let folder = Folder::new();
+        std::fs::write(folder.path("empty.pem"), "nothing").unwrap();
+        for file in ["empty.pem", "absent.pem"] {
+            let path = folder.path(file);
+            let url = format!("postgres://u:p@h/d?sslrootcert={}", path.display());
+            let error = Link::new(&Secret::new(url.into_bytes()), 1).unwrap_err();
+            assert!(matches!(&error, LinkError::Authority { path: told, .. } if *told == path), "{error}");
+        }
+    }
 }

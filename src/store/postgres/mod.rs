@@ -327,6 +327,15 @@ impl Engine {
         Ok(names.iter().filter_map(|name| TenantId::parse(name).ok()).collect())
     }
 
+    pub(super) async fn counters(&self, tenants: Vec<TenantId>) -> Result<Vec<(TenantId, i64)>, StoreError> {
+        let names: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
+        let mut found = schema::counters(&self.link, &names).await?;
+        Ok(tenants
+            .into_iter()
+            .filter_map(|tenant| found.remove(tenant.as_str()).map(|counter| (tenant, counter)))
+            .collect())
+    }
+
     pub(super) fn signing_key(&self) -> [u8; 32] {
         self.signing_key
     }

@@ -6,8 +6,9 @@
 
 use super::link::{Link, failed};
 use crate::store::error::StoreError;
-use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Error, Transaction};
+use std::collections::HashMap;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Error, Row, Transaction};
 
 /// Version of the tables below.
 const VERSION: i32 = 2;
@@ -255,14 +256,34 @@ async fn signing_key(tx: &Transaction<'_>) -> Result<[u8; 32], SchemaError> {
 /// # Errors
 /// [`StoreError`].
 pub(super) async fn tenants(link: &Link) -> Result<Vec<String>, StoreError> {
+    let rows = upkeep(link, "SELECT tenant_id FROM mesh_tenants ORDER BY tenant_id", &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The counters of these tenants, as far as they ever wrote.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn counters(link: &Link, tenants: &[&str]) -> Result<HashMap<String, i64>, StoreError> {
+    let text = "SELECT tenant_id, last_change FROM mesh_tenants WHERE tenant_id = ANY($1)";
+    let rows = upkeep(link, text, &[(&tenants, Type::TEXT_ARRAY)]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Asks about all tenants at once: the policies show their names and counts, and nothing else.
+async fn upkeep(
+    link: &Link,
+    text: &str,
+    values: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<Row>, StoreError> {
     let mut connection = link.connection().await?;
     let client: &mut Client = &mut connection;
     let ask = async {
         let tx = client.build_transaction().read_only(true).start().await?;
         tx.batch_execute("SELECT set_config('mesh.upkeep', 'tenants', true)").await?;
-        let rows = tx.query_typed("SELECT tenant_id FROM mesh_tenants ORDER BY tenant_id", &[]).await?;
+        let rows = tx.query_typed(text, values).await?;
         tx.commit().await?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
+        Ok(rows)
     };
     ask.await.map_err(|error: Error| failed(&error))
 }

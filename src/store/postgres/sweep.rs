@@ -32,7 +32,7 @@ pub(super) async fn is_due(
 pub(super) async fn sweep(batch: &mut Batch<'_>, feed_from: i64, most: u32) -> Result<u32, Error> {
     let text = "SELECT kind, scope, name FROM mesh_rows WHERE tenant_id = $1";
     let mut question = Question::new(text.to_owned(), batch.tenant);
-    question.number(" AND expires_at <= ", batch.now, " ORDER BY expires_at");
+    question.number(" AND expires_at <= ", batch.now, " ORDER BY expires_at, change");
     question.number(" LIMIT ", i64::from(most), "");
     let expired = question.ask(batch.tx).await?;
     for columns in &expired {

@@ -2,7 +2,9 @@
 
 use super::{history, ledger, rows};
 use crate::ids::TenantId;
-use crate::store::model::{Action, Change, Interest, Stretch, Target, past_prefix};
+use crate::store::model::{
+    Action, Change, Content, Interest, MOST_STRETCH_BYTES, Stretch, Target, past_prefix,
+};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
@@ -23,13 +25,21 @@ pub(super) fn stretch(
     let last = ledger::counts(&tx, tenant)?.last_change;
     let start = start(&tx, tenant)?;
     let mut changes = entries(&tx, tenant, interest, after, limit)?;
-    for change in &mut changes {
+    let mut full = changes.len() == limit as usize;
+    let mut bytes = 0;
+    for index in 0..changes.len() {
+        if bytes >= MOST_STRETCH_BYTES {
+            changes.truncate(index);
+            full = true;
+            break;
+        }
+        let change = &mut changes[index];
         change.content = match change.action {
             Action::Put | Action::Restore => content(&tx, tenant, change, now)?,
             Action::Delete | Action::Expire | Action::Purge | Action::Erase => None,
         };
+        bytes += change.content.as_ref().map_or(0, Content::bytes);
     }
-    let full = changes.len() == limit as usize;
     let seen = match changes.last() {
         Some(change) if full => change.change,
         Some(_) | None => last,
@@ -100,7 +110,7 @@ fn content(
     tenant: &TenantId,
     change: &Change,
     now: i64,
-) -> rusqlite::Result<Option<crate::store::model::Content>> {
+) -> rusqlite::Result<Option<Content>> {
     match rows::get(conn, tenant, &change.target, now)? {
         Some(row) if row.stamp.change == change.change => Ok(Some(row.content)),
         Some(_) | None => history::content(conn, tenant, &change.target, change.version, now),

@@ -225,6 +225,16 @@ impl Engine {
         self.readers.ask(ledger::tenants).await
     }
 
+    pub(super) async fn counters(&self, tenants: Vec<TenantId>) -> Result<Vec<(TenantId, i64)>, StoreError> {
+        let ask = |conn: &rusqlite::Connection| {
+            tenants
+                .into_iter()
+                .map(|tenant| ledger::counts(conn, &tenant).map(|counts| (tenant, counts.last_change)))
+                .collect()
+        };
+        self.readers.ask(ask).await
+    }
+
     pub(super) fn signing_key(&self) -> [u8; 32] {
         self.signing_key
     }

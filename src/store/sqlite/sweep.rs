@@ -38,7 +38,7 @@ pub(super) fn sweep(
     now: i64,
 ) -> rusqlite::Result<u32> {
     let text = format!(
-        "SELECT {COLUMNS} FROM mesh_rows WHERE tenant_id = ?1 AND expires_at <= ?2 ORDER BY expires_at LIMIT ?3"
+        "SELECT {COLUMNS} FROM mesh_rows WHERE tenant_id = ?1 AND expires_at <= ?2 ORDER BY expires_at, change LIMIT ?3"
     );
     let expired: Vec<Row> = conn
         .prepare_cached(&text)?

@@ -224,6 +224,13 @@ impl Client {
         self.send(&Request::put(target, body))
     }
 
+    /// Sends a request whose answer has no end, and gives the bare connection.
+    pub(crate) fn begin(&self, request: &Request) -> std::io::Result<TcpStream> {
+        let mut connection = Connection::try_open(self.address, self.held)?;
+        connection.write(&request.bytes(self.address, &self.fields))?;
+        Ok(connection.stream)
+    }
+
     /// A connection that stays open.
     pub(crate) fn connection(&self) -> Connection {
         let mut connection = Connection::try_open(self.address, self.held).expect("the edge listens");

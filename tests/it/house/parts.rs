@@ -19,9 +19,10 @@ fn missing<T>(part: &str) -> Option<T> {
     None
 }
 
-/// A program on the path.
+/// A program on the path, or where servers lie, which is not on everybody's.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    let found = Command::new("sh").args(["-c", &format!("command -v {name}")]).output().ok();
+    let command = format!("PATH=$PATH:/usr/sbin; command -v {name}");
+    let found = Command::new("sh").args(["-c", &command]).output().ok();
     let path = found
         .filter(|out| out.status.success())
         .map(|out| String::from_utf8_lossy(&out.stdout).trim().into());

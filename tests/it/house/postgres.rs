@@ -1,5 +1,6 @@
 //! A real PostgreSQL server of a test's own: in a temporary folder, on a free port, gone with the test.
 
+use super::certificates::Certificate;
 use super::parts::postgres_programs;
 use super::process::{Process, Signal, free_address};
 use super::temp::Temp;
@@ -16,11 +17,21 @@ pub(crate) struct Postgres {
     programs: PathBuf,
     address: SocketAddr,
     folder: Temp,
+    settings: Vec<String>,
 }
 
 impl Postgres {
     /// Makes a cluster and starts a server over it; nothing where the machine has no PostgreSQL.
     pub(crate) fn start() -> Option<Self> {
+        Self::begin(None)
+    }
+
+    /// The same for a server that the role `mesh` reaches by TLS alone.
+    pub(crate) fn start_with(certificate: &Certificate) -> Option<Self> {
+        Self::begin(Some(certificate))
+    }
+
+    fn begin(certificate: Option<&Certificate>) -> Option<Self> {
         let programs = postgres_programs()?;
         let folder = Temp::new();
         hand_over(folder.path());
@@ -28,12 +39,19 @@ impl Postgres {
         initdb.arg("-D").arg(folder.path().join("data"));
         initdb.args(["--username=admin", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
         succeeds(&initdb.output().expect("initdb can be started"));
-        let (process, address) = serve(&programs, folder.path());
-        let mut server = Self { process, programs, address, folder };
+        let settings = certificate.map_or_else(Vec::new, |certificate| with_tls(folder.path(), certificate));
+        let address = free_address();
+        let process = serve(&programs, folder.path(), address, &settings);
+        let mut server = Self { process, programs, address, folder, settings };
         server.ready();
         server.admin("CREATE ROLE mesh LOGIN PASSWORD 'mesh'", "postgres");
         server.admin("CREATE DATABASE mesh OWNER mesh", "postgres");
         Some(server)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// As the store connects.
@@ -66,10 +84,9 @@ impl Postgres {
         self.process.kill();
         let pid = self.folder.path().join("data/postmaster.pid");
         let address = self.address;
-        let folder = self.folder.path().to_owned();
         self.process = until("the server's new start", SOON, || {
             let _ = std::fs::remove_file(&pid);
-            let mut process = serve_at(&self.programs, &folder, address);
+            let mut process = serve(&self.programs, self.folder.path(), address, &self.settings);
             let up = until("the server or its end", SOON, || {
                 if !process.runs() {
                     return Some(false);
@@ -106,7 +123,8 @@ impl Postgres {
     }
 
     fn ready(&mut self) {
-        until("the server's start", SOON, || {
+        // After a crash it brings every file to the disk first.
+        until("the server's start", 6 * SOON, || {
             assert!(self.process.runs(), "the server ended: {}", self.process.stderr().join("\n"));
             self.psql("admin", "SELECT 1", "postgres").status.success().then_some(())
         });
@@ -123,12 +141,7 @@ impl Drop for Postgres {
     }
 }
 
-fn serve(programs: &Path, folder: &Path) -> (Process, SocketAddr) {
-    let address = free_address();
-    (serve_at(programs, folder, address), address)
-}
-
-fn serve_at(programs: &Path, folder: &Path, address: SocketAddr) -> Process {
+fn serve(programs: &Path, folder: &Path, address: SocketAddr, settings: &[String]) -> Process {
     let mut postgres = as_server(&programs.join("postgres"));
     postgres.arg("-D").arg(folder.join("data"));
     for setting in [
@@ -140,11 +153,29 @@ fn serve_at(programs: &Path, folder: &Path, address: SocketAddr) -> Process {
     ] {
         postgres.args(["-c", &setting]);
     }
+    for setting in settings {
+        postgres.args(["-c", setting]);
+    }
     Process::start(&mut postgres)
 }
 
+/// What a server needs for TLS; the role `mesh` may then come no other way.
+fn with_tls(folder: &Path, certificate: &Certificate) -> Vec<String> {
+    let data = folder.join("data");
+    let put = |name: &str, text: &[u8]| {
+        let path = data.join(name);
+        std::fs::write(&path, text).expect("our own folder");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("our own file");
+        hand_over_file(&path);
+    };
+    put("server.pem", &certificate.chain);
+    put("server.key", &certificate.key);
+    put("pg_hba.conf", b"hostssl all mesh 127.0.0.1/32 trust\nhost all admin 127.0.0.1/32 trust\n");
+    ["ssl=on", "ssl_cert_file=server.pem", "ssl_key_file=server.key"].map(str::to_owned).to_vec()
+}
+
 /// The server does not run as root; under root it runs as a user who may do nothing.
-fn as_server(program: &Path) -> Command {
+pub(super) fn as_server(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
     }
@@ -154,8 +185,12 @@ fn as_server(program: &Path) -> Command {
     command
 }
 
-fn hand_over(folder: &Path) {
+pub(super) fn hand_over(folder: &Path) {
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).expect("our own folder");
+    hand_over_file(folder);
+}
+
+fn hand_over_file(folder: &Path) {
     if is_root() {
         let status = Command::new("chown").arg("nobody:nogroup").arg(folder).status();
         assert!(status.expect("chown is there").success());

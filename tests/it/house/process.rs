@@ -101,6 +101,14 @@ impl Process {
         until("the end of the process", within, || self.child.try_wait().expect("a child can be asked"))
     }
 
+    /// Bytes of memory that it holds now (`VmRSS` of proc(5)).
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kilobytes * 1024
+    }
+
     /// Kills it at once, as a power cut would.
     pub(crate) fn kill(&mut self) {
         self.signal(Signal::Kill);

@@ -7,6 +7,7 @@ use super::process::{Process, free_address, store_program};
 use super::temp::Temp;
 use super::wait::{SOON, until};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// What the edge and the store share, so that the store believes what it is told of tenants.
@@ -18,37 +19,67 @@ pub(crate) struct Store {
     process: Process,
     address: SocketAddr,
     folder: Temp,
+    base: Base,
+}
+
+/// What it lies over.
+#[derive(Debug)]
+enum Base {
+    File(PathBuf),
+    Server(String),
 }
 
 impl Store {
     /// Starts it over the folder's `mesh.db` and waits until it is healthy.
     pub(crate) fn start(folder: Temp) -> Self {
-        let address = free_address();
-        let mut command = Command::new(store_program());
-        command.arg("run").arg("--database").arg(folder.path().join("mesh.db"));
-        command.args(["--listen", &address.to_string(), "--shared-secret-env", "STORE_SECRET"]);
-        command.env("STORE_SECRET", SECRET).current_dir(folder.path());
-        Self::started(&mut command, address, folder)
+        Self::begin(folder, None)
     }
 
     /// Starts it over a PostgreSQL database and waits until it is healthy.
     pub(crate) fn start_on(server: &Postgres) -> Self {
-        let (address, folder) = (free_address(), Temp::new());
-        let mut command = Command::new(store_program());
-        command.args(["run", "--postgres-env", "MESH_DATABASE_URL", "--listen", &address.to_string()]);
-        command.args(["--shared-secret-env", "STORE_SECRET"]).env("STORE_SECRET", SECRET);
-        command.env("MESH_DATABASE_URL", server.url()).current_dir(folder.path());
-        Self::started(&mut command, address, folder)
+        Self::start_at(server.url())
     }
 
-    fn started(command: &mut Command, address: SocketAddr, folder: Temp) -> Self {
-        let process = Process::start(command);
-        let mut store = Self { process, address, folder };
-        until("the store's start", SOON, || {
-            assert!(store.process.runs(), "the store ended: {}", store.process.stderr().join("\n"));
-            admin(address, "/health").filter(|answer| answer.status == 200)
-        });
+    /// The same for any URL.
+    pub(crate) fn start_at(url: String) -> Self {
+        Self::begin(Temp::new(), Some(url))
+    }
+
+    /// A second one over another's file; the folder stays the other's.
+    pub(crate) fn start_over(database: &std::path::Path) -> Self {
+        let (address, folder) = (free_address(), Temp::new());
+        let process = launch(&folder, &Base::File(database.join("mesh.db")), address);
+        let mut store = Self { process, address, folder, base: Base::File(database.join("mesh.db")) };
+        store.ready();
         store
+    }
+
+    fn begin(folder: Temp, url: Option<String>) -> Self {
+        let address = free_address();
+        let base = url.map_or_else(|| Base::File(folder.path().join("mesh.db")), Base::Server);
+        let process = launch(&folder, &base, address);
+        let mut store = Self { process, address, folder, base };
+        store.ready();
+        store
+    }
+
+    fn ready(&mut self) {
+        until("the store's start", SOON, || {
+            assert!(self.process.runs(), "the store ended: {}", self.process.stderr().join("\n"));
+            admin(self.address, "/health").filter(|answer| answer.status == 200)
+        });
+    }
+
+    /// Kills it, as a power cut would, and starts it anew over the same database, at the same address.
+    pub(crate) fn crash(&mut self) {
+        self.process.kill();
+        self.process = launch(&self.folder, &self.base, self.address);
+        self.ready();
+    }
+
+    /// Bytes of memory that it holds now.
+    pub(crate) fn memory(&self) -> u64 {
+        self.process.memory()
     }
 
     /// Where it listens.
@@ -65,6 +96,47 @@ impl Store {
     pub(crate) fn kill(mut self) -> Temp {
         self.process.kill();
         self.folder
+    }
+}
+
+fn launch(folder: &Temp, base: &Base, address: SocketAddr) -> Process {
+    let mut command = Command::new(store_program());
+    command.arg("run").env("STORE_SECRET", SECRET).current_dir(folder.path());
+    command.args(["--listen", &address.to_string(), "--shared-secret-env", "STORE_SECRET"]);
+    match base {
+        Base::File(file) => command.arg("--database").arg(file),
+        Base::Server(url) => {
+            command.args(["--postgres-env", "MESH_DATABASE_URL"]).env("MESH_DATABASE_URL", url)
+        }
+    };
+    Process::start(&mut command)
+}
+
+/// A store that was started and is not waited for.
+#[derive(Debug)]
+pub(crate) struct Unready(Store);
+
+impl Unready {
+    /// Starts it over the folder's `mesh.db`.
+    pub(crate) fn start(folder: Temp) -> Self {
+        let (address, base) = (free_address(), Base::File(folder.path().join("mesh.db")));
+        let process = launch(&folder, &base, address);
+        Self(Store { process, address, folder, base })
+    }
+
+    /// Whether it is healthy by now.
+    pub(crate) fn is_ready(&self) -> bool {
+        admin(self.0.address, "/health").is_some_and(|answer| answer.status == 200)
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.0.folder()
+    }
+
+    /// Kills it and hands its folder on.
+    pub(crate) fn kill(self) -> Temp {
+        self.0.kill()
     }
 }
 
