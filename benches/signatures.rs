@@ -2,10 +2,17 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ed25519_dalek::{Signer, SigningKey};
-use openclaw_edge::config::checked::{Canonical, Envelope, MeshRules, Mode, NodeKey, OnFailure};
+use futures_util::FutureExt as _;
+use openclaw_edge::config::checked::{
+    Canonical, Envelope, MeshRules, Mode, NodeKey, OnFailure, ReplayCache, ReplaySync,
+};
+use openclaw_edge::edge::{Replay, Standing};
 use openclaw_edge::ids::{NodeId, TenantId};
-use openclaw_edge::signatures::{Canonicaliser, Context, KeyRegistry, Scratch, sign, verify};
+use openclaw_edge::metrics::Metrics;
+use openclaw_edge::signatures::{Canonicaliser, Context, Identity, KeyRegistry, Scratch, sign, verify};
 use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Memory messages of about this many bytes, with an object inside as real ones have.
 const SIZES: [usize; 3] = [256, 1024, 16 * 1024];
@@ -85,5 +92,30 @@ fn batches(c: &mut Criterion, key: &SigningKey, context: &Context<'_>) {
     });
 }
 
-criterion_group!(benches, signatures);
+/// What the replay cache does for one taken delivery: naming it, asking, claiming, marking (one `write`).
+fn replays(c: &mut Criterion) {
+    let folder = std::env::temp_dir().join(format!("openclaw-edge-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let settings = ReplayCache { max_per_tenant: 200_000, sync: ReplaySync::System };
+    let cache = Replay::open(&folder, settings, Arc::new(Metrics::new()), 0).expect("a new log can be made");
+    let tenant = TenantId::parse("acme").expect("is a tenant's name");
+    let keep = Duration::from_hours(72);
+    let mut text = sign::canonical_text(&message(1024)).expect("the message has a canonical text");
+    let mut count = 0_u64;
+    c.bench_function("signatures/replay_of_1024", |b| {
+        b.iter(|| {
+            count += 1;
+            text[..8].copy_from_slice(&count.to_le_bytes());
+            let identity = Identity::of([b"mesh".as_slice(), black_box(&text)]);
+            assert!(!cache.is_taken(&tenant, "ingest", &identity, 1));
+            let Standing::Fresh(claim) = cache.claim(&tenant, "ingest", &[identity], keep, 1) else {
+                panic!("each is new")
+            };
+            claim.taken(1).now_or_never()
+        });
+    });
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+criterion_group!(benches, signatures, replays);
 criterion_main!(benches);

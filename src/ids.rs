@@ -1,4 +1,4 @@
-//! Names that were checked once and are then trusted: tenants, nodes, credentials, gateways, routes.
+//! Names that were checked once and are then trusted: tenants, nodes, meshes, credentials, gateways, routes.
 //!
 //! Each type can only be had from [`parse`](TenantId::parse), so a function that takes a [`TenantId`]
 //! cannot be called with text that came straight from a client. This file knows nothing of where
@@ -104,6 +104,10 @@ id!(
 id!(
     /// One OpenClaw gateway.
     GatewayId, 64, WORD, word
+);
+id!(
+    /// Another mesh, as `X-Mesh-Id` and the names of its nodes have it.
+    MeshId, 64, "A-Z, a-z, 0-9, '-', '_' and '.'", |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 );
 id!(
     /// A mesh node, as messages name it (`ceo`, `external:<mesh>:<node>`).

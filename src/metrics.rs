@@ -47,6 +47,20 @@ pub struct Metrics {
     pub replay_evicted: IntCounter,
     /// Failures to write the replay log.
     pub replay_write_failures: IntCounter,
+    /// Bodies and requests that were signed on the way out, by scheme.
+    pub signed: IntCounterVec,
+    /// Messages at the border to other meshes, by direction and result.
+    pub federation: IntCounterVec,
+    /// Calls to other meshes, by result.
+    pub outbox_attempts: IntCounterVec,
+    /// Deliveries that wait.
+    pub outbox_waiting: IntGaugeVec,
+    /// Deliveries that were laid aside.
+    pub outbox_aside: IntGaugeVec,
+    /// Bytes of both.
+    pub outbox_bytes: IntGaugeVec,
+    /// Age of the oldest that waits.
+    pub outbox_age: IntGaugeVec,
     /// Requests being worked on, WebSockets included.
     pub in_flight: IntGauge,
     /// WebSockets open now.
@@ -136,6 +150,41 @@ impl Metrics {
             replay_write_failures: make.counter(
                 "replay_write_failures_total",
                 "Failures to write the replay log: marks that a restart may lose.",
+            ),
+            signed: make.counters(
+                "signed_total",
+                "Bodies of mesh messages and requests that the edge signed on the way out, by scheme.",
+                &["scheme"],
+            ),
+            federation: make.counters(
+                "federation_messages_total",
+                "Messages at the border to other meshes: passed, or why they stayed.",
+                &["tenant", "mesh", "direction", "result"],
+            ),
+            outbox_attempts: make.counters(
+                "outbox_attempts_total",
+                "Calls to other meshes by result; given_up counts deliveries laid aside after the last of them.",
+                &["tenant", "mesh", "result"],
+            ),
+            outbox_waiting: make.gauges(
+                "outbox_waiting",
+                "Deliveries that wait for another mesh.",
+                &["tenant", "mesh"],
+            ),
+            outbox_aside: make.gauges(
+                "outbox_aside",
+                "Deliveries laid aside for an operator.",
+                &["tenant", "mesh"],
+            ),
+            outbox_bytes: make.gauges(
+                "outbox_bytes",
+                "Bytes of deliveries that wait or were laid aside.",
+                &["tenant", "mesh"],
+            ),
+            outbox_age: make.gauges(
+                "outbox_oldest_seconds",
+                "Age of the oldest delivery that waits.",
+                &["tenant", "mesh"],
             ),
             in_flight: make.gauge("in_flight", "Requests being worked on, open WebSockets included."),
             websockets_open: make.gauge("websockets_open", "WebSockets open now."),

@@ -2,12 +2,12 @@
 
 use super::prices::{self, Priced, Prices};
 use super::route::RouteTable;
-use crate::config::checked::{self, Access, Config, Dialect, Dimension, EncodedSlashes, Target};
+use crate::config::checked::{self, Access, Config, Dialect, Dimension, EncodedSlashes, NodeKey, Target};
 use crate::identity::caller::{Credential, KeyRing, ScopeSet, Tenant};
 use crate::identity::lists::AddressLists;
-use crate::ids::{CredentialId, GatewayId, Name, Scope, TenantId};
+use crate::ids::{CredentialId, GatewayId, Name, NodeId, Scope, TenantId};
 use crate::limits::{Limiter, LimitsError, RuleSet};
-use crate::signatures::keys::{KeyRegistry, KeysError};
+use crate::signatures::keys::{Key, KeyRegistry, KeysError};
 use http::HeaderValue;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,6 +44,9 @@ pub struct Policy {
     pub gateways: Vec<GatewayEntry>,
     /// Public keys of mesh nodes.
     pub nodes: KeyRegistry,
+    meshes: Vec<Arc<checked::Mesh>>,
+    /// Public keys of meshes, under their tenants and ids.
+    mesh_keys: KeyRegistry,
 }
 
 /// One route, ready to be applied.
@@ -74,6 +77,10 @@ pub struct RouteEntry {
     pub body_timeout: std::time::Duration,
     /// What must be signed.
     pub verify: Option<Arc<checked::Verify>>,
+    /// What is signed of what goes on.
+    pub sign: Option<Arc<checked::Sign>>,
+    /// Which side of the border to other meshes it is.
+    pub federation: Option<checked::Border>,
     /// Hand the caller's credential on.
     pub forward_credential: bool,
 }
@@ -125,8 +132,29 @@ impl Policy {
             routes,
             gateways,
             nodes: KeyRegistry::build(&config.nodes)?,
+            mesh_keys: KeyRegistry::build(&mesh_keys(&config.meshes))?,
+            meshes: config.meshes.clone(),
             limiter,
         })
+    }
+
+    /// The mesh that calls with a credential.
+    #[must_use]
+    pub fn mesh_of(&self, credential: &CredentialId) -> Option<&Arc<checked::Mesh>> {
+        self.meshes.iter().find(|mesh| mesh.credentials.contains(credential))
+    }
+
+    /// A tenant's meshes.
+    pub fn meshes_of(&self, tenant: &TenantId) -> impl Iterator<Item = &Arc<checked::Mesh>> {
+        self.meshes.iter().filter(move |mesh| mesh.tenant == *tenant)
+    }
+
+    /// The keys with one of which a mesh's messages must be signed; nothing where they need not be.
+    #[must_use]
+    pub fn keys_of(&self, mesh: &checked::Mesh) -> Option<&[Key]> {
+        let found = self.mesh_keys.find(&mesh.tenant, mesh.id.as_str()).map(|(_, keys)| keys);
+        // A mesh that has keys is never let in without.
+        found.or((!mesh.keys.is_empty()).then_some(&[]))
     }
 
     /// Whether an address is a trusted proxy's.
@@ -135,6 +163,15 @@ impl Policy {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
+}
+
+fn mesh_keys(meshes: &[Arc<checked::Mesh>]) -> Vec<NodeKey> {
+    let keys = meshes.iter().flat_map(|mesh| {
+        let node = NodeId::parse(mesh.id.as_str()).ok();
+        let key = move |key: &_| Some(NodeKey::of(mesh.tenant.clone(), node.clone()?, *key));
+        mesh.keys.iter().filter_map(key)
+    });
+    keys.collect()
 }
 
 fn gateway(gateway: &checked::Gateway) -> GatewayEntry {
@@ -229,6 +266,8 @@ impl<'c> Compiler<'c> {
             body_max: route.body_max,
             body_timeout: route.body_timeout,
             verify: route.verify.clone(),
+            sign: route.sign.clone(),
+            federation: route.federation,
             forward_credential: route.forward_credential,
         })
     }

@@ -47,6 +47,18 @@ pub enum Rejection {
     Replayed,
     /// A delivery that is on its way to the upstream just now.
     Pending,
+    /// The body has no messages that could be signed.
+    Unsignable,
+    /// The caller's key is of no mesh, or it says that it is another.
+    Mesh,
+    /// What came from another mesh is no JSON.
+    InvalidJson,
+    /// What is to be shared cannot be read, or names an audience that is not there.
+    BadShare,
+    /// Too much waits for other meshes.
+    OutboxFull,
+    /// What is to be shared cannot be written down.
+    OutboxUnavailable,
     /// A WebSocket handshake that is none (RFC 6455 section 4.2.1).
     Handshake,
     /// A WebSocket handshake of another version than 13 (RFC 6455 section 4.4).
@@ -101,6 +113,17 @@ impl Rejection {
             Self::Signature(reason) => say(401, reason.code(), "Unauthorized"),
             Self::Replayed => say(409, "replayed", "This delivery was taken before"),
             Self::Pending => say(409, "delivery_pending", "This delivery is on its way just now"),
+            Self::Unsignable => say(400, "unsignable", "The body has no messages that can be signed"),
+            Self::Mesh => say(403, "mesh_unknown", "Forbidden"),
+            // As the federation hub says it.
+            Self::InvalidJson => say(400, "invalid_json", "Invalid JSON body"),
+            Self::BadShare => {
+                say(400, "bad_share", "The body has nothing that can be shared with that audience")
+            }
+            Self::OutboxFull => say(503, "outbox_full", "Too much waits for other meshes; try again"),
+            Self::OutboxUnavailable => {
+                say(503, "outbox_unavailable", "The outbox cannot be written; try again")
+            }
             Self::Handshake => say(400, "bad_handshake", "Not a WebSocket handshake"),
             Self::SocketVersion => say(426, "websocket_version", "Only WebSocket version 13 is served"),
             Self::TooManySockets => say(503, "too_many_sockets", "Too many WebSockets are open; try again"),
@@ -141,6 +164,12 @@ impl Rejection {
             | Self::Signature(_)
             | Self::Replayed
             | Self::Pending
+            | Self::Unsignable
+            | Self::Mesh
+            | Self::InvalidJson
+            | Self::BadShare
+            | Self::OutboxFull
+            | Self::OutboxUnavailable
             | Self::Handshake
             | Self::SocketVersion
             | Self::TooManySockets

@@ -252,6 +252,8 @@ mod tests {
             body_max: 0,
             body_timeout: Duration::ZERO,
             verify: None,
+            sign: None,
+            federation: None,
             forward_credential: false,
             target: Target::MissionControl,
         }

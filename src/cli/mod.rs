@@ -6,6 +6,7 @@ mod explain;
 mod keys;
 pub mod logging;
 mod mesh;
+mod outbox;
 mod quickstart;
 mod run;
 pub mod store;
@@ -49,6 +50,9 @@ enum Command {
     /// Try and explain routes for webhooks.
     #[command(subcommand)]
     Webhooks(webhooks::Webhooks),
+    /// Look at what waits for other meshes, in the running edge.
+    #[command(subcommand)]
+    Outbox(outbox::Outbox),
     /// Verify mesh messages. Exits with 1 when one does not hold.
     Verify(mesh::Verify),
     /// Say what would become of a request, and how each limit would stand.
@@ -105,6 +109,7 @@ pub fn main(args: Args) -> ExitCode {
         Some(Command::Keygen(keygen)) => keygen.execute(),
         Some(Command::Sign(sign)) => sign.execute(),
         Some(Command::Webhooks(webhooks)) => webhooks.execute(),
+        Some(Command::Outbox(outbox)) => outbox.execute(),
         Some(Command::Verify(verify)) => verify.execute(),
         Some(Command::Explain(explain)) => explain.execute(),
         Some(Command::Import(import)) => import.execute(),

@@ -6,7 +6,7 @@ use crate::config::checked::{Config, EmbeddedStore};
 use crate::edge::live::Inner;
 use crate::edge::reload::{Listener, Reloader};
 use crate::edge::server;
-use crate::edge::{Replay, Site, admin, quotas};
+use crate::edge::{Outbox, Replay, Site, admin, outbox_socket, quotas};
 use crate::hub::{self, Fleet};
 use crate::limits::{Limiter, Tick};
 use crate::metrics::Metrics;
@@ -42,8 +42,16 @@ impl Run {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let replay = Replay::open(&config.data, config.replay_cache, metrics.clone(), now.as_secs())
             .map_err(|error| Failure::caused("the replay log in the data folder cannot be opened", &error))?;
-        let site = Site::new(Arc::new(limiter(&config)?), metrics.clone(), replay, &config.access_log)
-            .map_err(|error| Failure::caused("the access log cannot be opened", &error))?;
+        let outbox = Outbox::open(&config.data, config.outbox, metrics.clone())
+            .map_err(|error| Failure::caused("the outbox in the data folder cannot be opened", &error))?;
+        let site = Site::new(
+            Arc::new(limiter(&config)?),
+            metrics.clone(),
+            replay,
+            outbox.clone(),
+            &config.access_log,
+        )
+        .map_err(|error| Failure::caused("the access log cannot be opened", &error))?;
         let site = Arc::new(site);
         let fleet = Arc::new(Fleet::default());
         let store = config.embedded().map(|embedded| open(embedded, &metrics)).transpose()?;
@@ -53,11 +61,13 @@ impl Run {
         let entered = runtime.enter();
         spawn_hub(&inner.hub, fleet.clone())?;
         spawn_admin(&config, &site, store.clone())?;
+        spawn_outbox(&run.join("outbox.sock"), outbox.clone())?;
         if let Some(store) = store {
             spawn_store(&inner.store, store)?;
         }
         drop(entered);
-        let listeners: Vec<Listener> = vec![Box::new(move |config| fleet.apply(config))];
+        let listeners: Vec<Listener> =
+            vec![Box::new(move |config| fleet.apply(config)), Box::new(move |config| outbox.apply(config))];
         let reloader = Reloader { source, site: site.clone(), inner, listeners };
         runtime.block_on(reloader.apply(&config)).map_err(|error| Failure::caused("the config", &error))?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = ?config.listen, admin = %config.admin, fingerprint = %config.fingerprint, "starting");
@@ -147,6 +157,17 @@ fn spawn_hub(socket: &Path, fleet: Arc<Fleet>) -> Result<(), Failure> {
     let (listener, file) = socket.into_parts();
     tokio::spawn(async move {
         ended("hub", hub::serve(listener, fleet).await);
+        drop(file);
+    });
+    Ok(())
+}
+
+fn spawn_outbox(socket: &Path, outbox: Arc<Outbox>) -> Result<(), Failure> {
+    let socket =
+        store::socket::bind(socket).map_err(|error| Failure::caused("the outbox's socket", &error))?;
+    let (listener, file) = socket.into_parts();
+    tokio::spawn(async move {
+        ended("outbox's socket", outbox_socket::serve(listener, outbox).await);
         drop(file);
     });
     Ok(())

@@ -3,15 +3,16 @@
 use super::check_backends::Backends;
 use super::check_identity::{Identity, scopes};
 use super::check_limits::Limits;
-use super::checked::{Access, Dimension, Mode, PathPattern, Route, Target};
+use super::checked::{Access, Border, Dimension, Mesh, Mode, PathPattern, Route, SigningKey, Target};
 use super::checker::{Checker, shown};
 use super::clash::{self, Claim};
 use super::problems::{did_you_mean, printable};
 use super::raw::Scheme;
 use super::tree::{Document, Spot};
-use super::{Surroundings, check_verify, pattern, raw};
+use super::{Surroundings, check_signing, check_verify, pattern, raw};
 use crate::ids::{Name, Scope};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most scopes that are told apart: callers carry theirs as bits of a `u128`.
@@ -28,32 +29,31 @@ pub(super) struct Serving {
 }
 
 /// What routes refer to.
-struct Others<'a, 'b> {
-    identity: &'b Identity<'a>,
-    limits: &'b Limits<'a>,
-    backends: &'b Backends<'a>,
-    around: Surroundings<'b>,
+pub(super) struct Others<'a, 'b> {
+    pub(super) identity: &'b Identity<'a>,
+    pub(super) limits: &'b Limits<'a>,
+    pub(super) backends: &'b Backends<'a>,
+    pub(super) signing_keys: &'b [Arc<SigningKey>],
+    pub(super) meshes: &'b [Arc<Mesh>],
+    pub(super) around: Surroundings<'b>,
 }
 
 pub(super) fn check(
     raw: &raw::Config,
     document: &Document,
-    identity: &Identity<'_>,
-    limits: &Limits<'_>,
-    backends: &Backends<'_>,
+    others: &Others<'_, '_>,
     checker: &mut Checker,
-    around: Surroundings<'_>,
 ) -> Serving {
     let top = document.top();
     let all = top.key("routes");
-    let others = Others { identity, limits, backends, around };
+    let limits = others.limits;
     if document.written().key("routes").is_empty_list() {
         checker.problem(all.at, "at least one route is needed");
     }
     let mut spots = Vec::new();
     let mut routes = Vec::new();
     for (index, one) in raw.routes.iter().enumerate() {
-        if let Some(route) = route(one, all.item(index), &others, checker) {
+        if let Some(route) = route(one, all.item(index), others, checker) {
             spots.push(all.item(index));
             routes.push(route);
         }
@@ -81,6 +81,15 @@ fn route(raw: &raw::Route, spot: Spot<'_>, others: &Others<'_, '_>, checker: &mu
         Some(verify) => check_verify::check(verify, spot.key("verify"), others.around, checker).map(Some),
         None => Some(None),
     };
+    let sign = match (&raw.sign, &access) {
+        (Some(sign), Some(access)) => {
+            let (keys, identity) = (others.signing_keys, others.identity);
+            check_signing::sign(sign, spot.key("sign"), access, identity, keys, checker).map(Some)
+        }
+        (Some(_), None) => None,
+        (None, _) => Some(None),
+    };
+    border(raw, spot, others.meshes, checker);
     let target = target(raw, spot, path.as_ref(), others.backends, checker);
     let (body_max, body_timeout) = body(raw, spot.key("body"), checker);
     Some(Route {
@@ -94,9 +103,41 @@ fn route(raw: &raw::Route, spot: Spot<'_>, others: &Others<'_, '_>, checker: &mu
         body_max: body_max?,
         body_timeout: body_timeout?,
         verify: verify?,
+        sign: sign?,
+        federation: raw.federation,
         forward_credential: raw.forward_credential,
         target: target?,
     })
+}
+
+/// What a side of the border, and a route that signs, cannot be besides.
+fn border(raw: &raw::Route, spot: Spot<'_>, meshes: &[Arc<Mesh>], checker: &mut Checker) {
+    if raw.sign.is_some() {
+        if raw.public {
+            let message = "a public route has no tenant whose key could sign";
+            checker.problem(spot.key_at("sign"), message);
+        }
+        if raw.gateway.is_some() || raw.mission_control || raw.federation == Some(Border::Share) {
+            let hint = "where a mesh's messages are signed, its entry in `meshes` says";
+            checker.hinted(spot.key_at("sign"), "`sign` goes with `upstream`", hint);
+        }
+    }
+    let Some(side) = raw.federation else { return };
+    let at = spot.key_at("federation");
+    if raw.public || (side == Border::In && raw.tenant.is_some()) {
+        checker.hinted(at, "who crosses the border is known by a credential", "`scopes: [federation]`");
+    }
+    if side == Border::In && raw.verify.is_some() {
+        let hint = "`public_keys` of the mesh say with what its messages are signed";
+        checker.hinted(spot.key_at("verify"), "`verify` does not go with `federation: in`", hint);
+    }
+    let is_used = |mesh: &Arc<Mesh>| match side {
+        Border::In => !mesh.credentials.is_empty(),
+        Border::Share => mesh.peer.is_some(),
+    };
+    if !meshes.iter().any(is_used) {
+        checker.warn(at, "no entry in `meshes` goes with this route");
+    }
 }
 
 fn pattern_at<T>(
@@ -273,8 +314,9 @@ fn named_limits(
 }
 
 fn body(raw: &raw::Route, spot: Spot<'_>, checker: &mut Checker) -> (Option<usize>, Option<Duration>) {
-    let default = if raw.verify.is_some() { 1 << 20 } else { 64 << 20 };
-    let most = if raw.verify.is_some() { 64 << 20 } else { 1 << 40 };
+    let is_held = raw.verify.is_some() || raw.sign.is_some() || raw.federation.is_some();
+    let default = if is_held { 1 << 20 } else { 64 << 20 };
+    let most = if is_held { 64 << 20 } else { 1 << 40 };
     let max = checker.size(spot.key("max"), raw.body.max.as_ref(), default, (0, most));
     let timeout = raw.body.timeout.as_deref();
     let timeout = checker.duration(spot.key("timeout"), timeout, 30 * SECOND, (SECOND, HOUR));
@@ -294,6 +336,13 @@ fn target(
                 checker.problem(spot.key_at(key), format!("`{key}` goes with `upstream` only"));
             }
         }
+    }
+    if raw.federation == Some(Border::Share) {
+        if raw.upstream.is_some() || raw.gateway.is_some() || raw.mission_control {
+            let message = "the edge itself answers what is shared: such a route leads nowhere else";
+            checker.problem(spot.key_at("federation"), message);
+        }
+        return Some(Target::Outbox);
     }
     match (&raw.upstream, &raw.gateway, raw.mission_control) {
         (Some(name), None, false) => upstream(name, raw, spot, path, backends, checker),

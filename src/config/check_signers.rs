@@ -88,19 +88,30 @@ pub fn thumbprint(key: &VerifyingKey) -> String {
 
 fn components(raw: &raw::Verify, spot: Spot<'_>, checker: &mut Checker) -> Vec<String> {
     if raw.components.is_empty() {
-        let usual = if raw.tag.as_deref() == Some(WEB_BOT_AUTH) { &["@authority"] } else { USUAL };
-        return usual.iter().map(|&name| name.to_owned()).collect();
+        let is_bot = raw.tag.as_deref() == Some(WEB_BOT_AUTH);
+        return if is_bot { vec!["@authority".to_owned()] } else { usual_components() };
     }
     for (at, name) in raw.components.iter().enumerate() {
-        let spot = spot.item(at);
-        let is_field = http::HeaderName::from_bytes(name.as_bytes()).is_ok();
-        let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
-        if !(DERIVED.contains(&name.as_str()) || is_field && is_lower && !name.starts_with('@')) {
-            let hint = format!("a field's name in lower case, or one of {}", DERIVED.join(", "));
-            checker.hinted(spot.at, shown(spot, "this cannot be covered:", name), hint);
-        }
+        is_component(name, spot.item(at), checker);
     }
     raw.components.clone()
+}
+
+/// What makes a request one request.
+pub(super) fn usual_components() -> Vec<String> {
+    USUAL.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// Whether the edge can put this into a signed text.
+pub(super) fn is_component(name: &str, spot: Spot<'_>, checker: &mut Checker) -> bool {
+    let is_field = http::HeaderName::from_bytes(name.as_bytes()).is_ok();
+    let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    let is_good = DERIVED.contains(&name) || is_field && is_lower && !name.starts_with('@');
+    if !is_good {
+        let hint = format!("a field's name in lower case, or one of {}", DERIVED.join(", "));
+        checker.hinted(spot.at, shown(spot, "this cannot be covered:", name), hint);
+    }
+    is_good
 }
 
 #[cfg(test)]

@@ -304,7 +304,7 @@ fn public_key(scheme: raw::Scheme, text: &str) -> Result<VerifyingKey, KeyError>
 }
 
 /// `http(s)://host[:port]`, without anything behind.
-fn public_url(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<String> {
+pub(super) fn public_url(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<String> {
     let bare = text.strip_suffix('/').unwrap_or(text);
     let uri = bare.parse::<http::Uri>().ok().filter(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))

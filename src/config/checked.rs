@@ -10,13 +10,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use super::checked_federation::{Grant, Mesh, Outbox, Peer, Sign, SignScheme, SigningKey, SigningSecret};
 pub use super::checked_verify::{
     Hmac, HmacPart, HttpSignatures, MeshRules, Replay, ReplayCache, Scheme, Sender, SenderKind, Signer,
     SignerKey, Verify, WEB_BOT_AUTH,
 };
 pub use super::raw::{
-    Canonical, Denial, Dialect, Dimension, EncodedSlashes, Envelope, Forwarded, HmacAlgorithm, HmacEncoding,
-    Level, LogFormat, Mode, OnFailure, Refund, ReplayAnswer, ReplaySync, SetupCalls,
+    Border, Canonical, Denial, Dialect, Dimension, EncodedSlashes, Envelope, Forwarded, HmacAlgorithm,
+    HmacEncoding, Level, LogFormat, Mode, OnFailure, Refund, ReplayAnswer, ReplaySync, SetupCalls,
 };
 
 /// The whole, checked.
@@ -54,6 +55,10 @@ pub struct Config {
     pub max_addresses: usize,
     /// The replay cache.
     pub replay_cache: ReplayCache,
+    /// Other meshes.
+    pub meshes: Vec<Arc<Mesh>>,
+    /// What may wait for them.
+    pub outbox: Outbox,
     /// How clients are told of limits.
     pub dialect: Dialect,
     /// Upstreams; routes refer by index.
@@ -400,6 +405,10 @@ pub struct Route {
     pub body_timeout: Duration,
     /// What must be signed.
     pub verify: Option<Arc<Verify>>,
+    /// What is signed of what goes on.
+    pub sign: Option<Arc<Sign>>,
+    /// Which side of the border to other meshes it is.
+    pub federation: Option<Border>,
     /// Hand the caller's credential on.
     pub forward_credential: bool,
     /// Who answers.
@@ -435,6 +444,8 @@ pub enum Target {
     GatewayParam(usize),
     /// The edge's own API.
     MissionControl,
+    /// The outbox: what is shared with other meshes.
+    Outbox,
 }
 
 /// A path pattern, in pieces.

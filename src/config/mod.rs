@@ -11,12 +11,15 @@ mod check_identity;
 mod check_keys;
 mod check_limits;
 mod check_lists;
+mod check_meshes;
 mod check_plans;
 mod check_routes;
 mod check_server;
 mod check_signers;
+mod check_signing;
 mod check_verify;
 pub mod checked;
+mod checked_federation;
 mod checked_verify;
 pub mod checker;
 mod clash;
@@ -26,6 +29,7 @@ pub mod pattern;
 pub mod problems;
 pub mod public_key;
 pub mod raw;
+mod raw_federation;
 mod raw_verify;
 mod reference;
 pub mod secrets;
@@ -231,7 +235,18 @@ fn check(
     let tariffs = check_plans::check(raw, document, &limits, checker);
     let backends = check_backends::check(raw, document, &identity, checker, around);
     let replay_cache = check_verify::cache(&raw.replay_cache, document.top().key("replay_cache"), checker);
-    let serving = check_routes::check(raw, document, &identity, &limits, &backends, checker, around);
+    let signing_keys = check_signing::keys(raw, document.top(), &identity, around, checker);
+    let meshes = check_meshes::check(raw, document.top(), &identity, &signing_keys, around, checker);
+    let outbox = check_meshes::outbox(&raw.outbox, document.top().key("outbox"), checker);
+    let others = check_routes::Others {
+        identity: &identity,
+        limits: &limits,
+        backends: &backends,
+        signing_keys: &signing_keys,
+        meshes: &meshes,
+        around,
+    };
+    let serving = check_routes::check(raw, document, &others, checker);
     Some(checked::Config {
         listen: basics.listen,
         admin: basics.admin?,
@@ -249,6 +264,8 @@ fn check(
         address_lists,
         max_addresses: limits.max_addresses,
         replay_cache: replay_cache?,
+        meshes,
+        outbox: outbox?,
         dialect: raw.limiter.dialect,
         upstreams: backends.upstreams,
         gateways: backends.gateways,

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
+pub use super::raw_federation::{Border, Grant, GrantEntry, Mesh, Outbox, Sign, SignScheme, SigningKey};
 pub use super::raw_verify::{
     Canonical, Hmac, HmacAlgorithm, HmacEncoding, ReplayAnswer, ReplayCache, ReplaySync, Scheme, SetupCalls,
     Signer, Verify,
@@ -69,6 +70,15 @@ pub struct Config {
     /// The cache of deliveries that were taken.
     #[serde(default)]
     pub replay_cache: ReplayCache,
+    /// The edge's own keys, for what it signs on the way out.
+    #[serde(default)]
+    pub signing_keys: Vec<SigningKey>,
+    /// Other meshes, with which tenants share messages.
+    #[serde(default)]
+    pub meshes: Vec<Mesh>,
+    /// What waits for other meshes.
+    #[serde(default)]
+    pub outbox: Outbox,
     /// The services behind the edge, by name.
     #[serde(default)]
     pub upstreams: BTreeMap<String, Upstream>,
@@ -616,7 +626,7 @@ pub enum Forwarded {
     Trusted,
 }
 
-/// What is served, and on which terms. One of `upstream`, `gateway` and `mission_control`.
+/// What is served, and on which terms. One of `upstream`, `gateway`, `mission_control` and `federation: share`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
@@ -648,6 +658,10 @@ pub struct Route {
     pub body: Body,
     /// What must be signed.
     pub verify: Option<Verify>,
+    /// What goes on to the upstream is signed.
+    pub sign: Option<Sign>,
+    /// The route is a side of the border to other meshes.
+    pub federation: Option<Border>,
     /// Hand the caller's credential on to the upstream. Off by default.
     #[serde(default)]
     pub forward_credential: bool,
@@ -679,7 +693,7 @@ pub enum EncodedSlashes {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Body {
-    /// Most bytes; beyond them 413. Default `1MiB` where `verify` holds the body, else `64MiB`.
+    /// Most bytes; beyond them 413. Default `1MiB` where `verify`, `sign` or `federation` holds the body, else `64MiB`.
     pub max: Option<Size>,
     /// Time for the whole body where it is held. Default `30s`.
     pub timeout: Option<String>,

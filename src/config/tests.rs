@@ -47,6 +47,8 @@ pub(super) fn env(name: &str) -> Option<String> {
         | "TWILIO_AUTH_TOKEN"
         | "OTHER_SECRET"
         | "PARTNER_SECRET"
+        | "PARTNER_SIGNING_SECRET"
+        | "PARTNER_MESH_TOKEN"
         | "OPENCLAW_HOOK_TOKEN" => Some(PLANTED.to_owned()),
         "ARMY_HOST" => Some("army.internal".to_owned()),
         "PER" => Some("7".to_owned()),

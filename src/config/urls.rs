@@ -41,6 +41,12 @@ pub(super) fn check_control_ui(text: &str) -> Result<(), UrlError> {
     split_url(rest).map(|_| ())
 }
 
+/// Whether a mesh's address is called over TLS, and its host.
+pub(super) fn mesh_url(text: &str) -> Result<(bool, String), UrlError> {
+    let (tls, rest) = strip_scheme(text, ["http://", "https://"], "`http://` or `https://`")?;
+    split_url(rest).map(|(host, _, _)| (tls, host))
+}
+
 fn strip_scheme<'t>(
     text: &'t str,
     schemes: [&str; 2],

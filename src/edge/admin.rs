@@ -47,6 +47,7 @@ fn json(status: StatusCode, body: &'static str) -> Response {
 async fn metrics(State(admin): State<Admin>) -> Response {
     let addresses = admin.site.limiter.occupancy().strangers;
     let failed = admin.site.limiter.failed_reservations();
+    admin.site.outbox.measure();
     admin.site.metrics.quota_failures.set(i64::try_from(failed).unwrap_or(i64::MAX));
     admin.site.metrics.limiter_addresses.set(i64::try_from(addresses).unwrap_or(i64::MAX));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.site.metrics.text())

@@ -1,12 +1,13 @@
 //! One request and its answer, as far as it has come: what Pingora's hooks hand from one to the next.
 
+use super::federation::Arrived;
 use super::live::{Live, Passage, Site};
 use super::replay::Claim;
 use super::upstream::Pool;
 use crate::admission::{Admitted, Rejection, Trail};
 use crate::signatures::{Failure, Proved, Verified};
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,10 @@ pub(super) struct Exchange {
     pub(super) claim: Option<Claim>,
     /// It was taken before.
     pub(super) duplicate: bool,
+    /// What came over the border from another mesh.
+    pub(super) arrived_over: Option<Arrived>,
+    /// What the edge itself answers, with JSON.
+    pub(super) own_answer: Option<(StatusCode, Bytes)>,
     pub(super) failure: Option<Failure>,
     /// Bytes of a streamed body so far.
     pub(super) streamed: usize,
@@ -71,6 +76,8 @@ impl Exchange {
             proved: None,
             claim: None,
             duplicate: false,
+            arrived_over: None,
+            own_answer: None,
             failure: None,
             streamed: 0,
             pool: None,

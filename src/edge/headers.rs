@@ -16,7 +16,7 @@ const X_CREDENTIAL_ID: HeaderName = HeaderName::from_static("x-credential-id");
 const X_CREDENTIAL_SCOPES: HeaderName = HeaderName::from_static("x-credential-scopes");
 const X_NODE_ID: HeaderName = HeaderName::from_static("x-node-id");
 const X_VERIFIED_SOURCE: HeaderName = HeaderName::from_static("x-verified-source");
-const X_MESSAGES_DROPPED: HeaderName = HeaderName::from_static("x-messages-dropped");
+pub(super) const X_MESSAGES_DROPPED: HeaderName = HeaderName::from_static("x-messages-dropped");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -139,10 +139,16 @@ pub(super) fn conceal(fields: &mut HeaderMap) {
 pub(super) fn name_answer(fields: &mut HeaderMap, exchange: &Exchange) {
     fields.reserve(4);
     fields.insert(X_REQUEST_ID, exchange.request_id.field());
-    let dropped = exchange.verified.as_ref().map_or(0, |verified| verified.dropped.total());
-    if dropped > 0 {
-        fields.insert(X_MESSAGES_DROPPED, HeaderValue::from(dropped));
+    if let Some(dropped) = dropped(exchange) {
+        fields.insert(X_MESSAGES_DROPPED, dropped);
     }
+}
+
+/// How many messages did not go on, if any.
+pub(super) fn dropped(exchange: &Exchange) -> Option<HeaderValue> {
+    let dropped = exchange.verified.as_ref().map_or(0, |verified| verified.dropped.total())
+        + exchange.arrived_over.as_ref().map_or(0, |arrived| arrived.crossing.barred());
+    (dropped > 0).then(|| HeaderValue::from(dropped))
 }
 
 /// Says which request it is, and to services that may know it, who calls.

@@ -2,6 +2,7 @@
 //! outlives reloads.
 
 use super::access_log::AccessLog;
+use super::outbox::Outbox;
 use super::replay::Replay;
 use super::upstream::Pool;
 use crate::admission::Policy;
@@ -97,6 +98,8 @@ pub struct Site {
     pub metrics: Arc<Metrics>,
     /// Which deliveries were taken.
     pub replay: Arc<Replay>,
+    /// What waits for other meshes.
+    pub outbox: Arc<Outbox>,
     /// The access log.
     pub access_log: AccessLog,
     /// What is in force.
@@ -119,6 +122,7 @@ impl Site {
         limiter: Arc<Limiter>,
         metrics: Arc<Metrics>,
         replay: Arc<Replay>,
+        outbox: Arc<Outbox>,
         log: &checked::AccessLogTarget,
     ) -> std::io::Result<Self> {
         Ok(Self {
@@ -126,6 +130,7 @@ impl Site {
             limiter,
             metrics,
             replay,
+            outbox,
             live: ArcSwap::from_pointee(None),
             started: Instant::now(),
             epoch: AtomicU64::new(nanos(unix_now())),
@@ -179,6 +184,7 @@ impl Site {
     /// Says that the edge is going down: sockets are closed, readiness is withdrawn.
     pub fn drain(&self) {
         self.draining.send_replace(true);
+        self.outbox.end();
     }
 
     /// Becomes true when the edge goes down.

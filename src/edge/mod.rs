@@ -3,19 +3,26 @@
 //!
 //! The way: [`front`] reads the head, [`proxy`] walks it through admission, [`body`] holds what must be
 //! verified, [`upstream`] and [`headers`] send it on, or [`tunnel`] relays a WebSocket, [`respond`]
-//! answers refusals, [`observe`] tells what happened.
+//! answers refusals, [`observe`] tells what happened. [`federation`] is the border to other meshes, with the
+//! [`outbox`] of what waits for them; [`sign`] signs what goes on.
 
 mod access_log;
 pub mod admin;
 mod body;
 mod exchange;
 pub mod explain;
+mod federation;
 mod front;
 mod headers;
 mod limits;
 mod line;
 pub mod live;
 mod observe;
+mod outbox;
+mod outbox_journal;
+mod outbox_post;
+mod outbox_queue;
+pub mod outbox_socket;
 mod proxy;
 pub mod quotas;
 pub mod reload;
@@ -23,10 +30,12 @@ mod replay;
 mod replay_log;
 mod respond;
 pub mod server;
+mod sign;
 mod tunnel;
 mod upstream;
 mod verify;
 
 pub use access_log::AccessLog;
 pub use live::{Live, Site};
-pub use replay::Replay;
+pub use outbox::Outbox;
+pub use replay::{Claim, Replay, Standing};

@@ -2,12 +2,14 @@
 
 use super::body;
 use super::exchange::{Exchange, RequestId};
+use super::federation;
 use super::headers::{self, Origin};
 use super::limits;
 use super::live::{Live, Site};
 use super::observe;
 use super::quotas;
 use super::respond;
+use super::sign;
 use super::tunnel;
 use super::upstream::Pool;
 use super::verify;
@@ -78,12 +80,12 @@ impl Proxy {
             Err(rejection) => return Ok(Err(rejection)),
         };
         let route = admitted.route;
-        exchange.pool = Some(pool(live, &admitted).clone());
+        exchange.pool = pool(live, &admitted).cloned();
         exchange.admitted = Some(admitted);
-        if live.policy.routes[route].verify.is_some() {
+        let entry = &live.policy.routes[route];
+        if entry.verify.is_some() || entry.federation.is_some() || entry.sign.is_some() {
             // Boxed, as below: what few requests need must not make the future of all requests large.
-            let peer = peer_of(session);
-            return Box::pin(verify::verify(&self.site, live, session, exchange, route, peer)).await;
+            return Box::pin(self.held(live, session, exchange, route)).await;
         }
         let declared = body::declared(&session.req_header().headers);
         if declared.is_some_and(|length| length > live.policy.routes[route].body_max) {
@@ -91,15 +93,44 @@ impl Proxy {
         }
         Ok(Ok(()))
     }
+
+    /// What must be known of a body before it goes on: whose it is, whether it may cross the border; and what is
+    /// signed in it.
+    async fn held(
+        &self,
+        live: &Live,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        route: usize,
+    ) -> pingora::Result<Result<(), Rejection>> {
+        let entry = &live.policy.routes[route];
+        if entry.verify.is_some() {
+            let peer = peer_of(session);
+            if let Err(no) = verify::verify(&self.site, live, session, exchange, route, peer).await? {
+                return Ok(Err(no));
+            }
+        }
+        if let Some(side) = entry.federation
+            && !verify::is_answered(exchange)
+            && let Err(no) = federation::cross(&self.site, live, session, exchange, (route, side)).await?
+        {
+            return Ok(Err(no));
+        }
+        if entry.sign.is_some() && !verify::is_answered(exchange) {
+            return sign::hold(&self.site, live, session, exchange, route).await;
+        }
+        Ok(Ok(()))
+    }
 }
 
-/// Who answers an admitted request.
-fn pool<'a>(live: &'a Live, admitted: &Admitted) -> &'a Arc<Pool> {
+/// Who answers an admitted request; nobody else where the edge does.
+fn pool<'a>(live: &'a Live, admitted: &Admitted) -> Option<&'a Arc<Pool>> {
     match (admitted.gateway, &live.policy.routes[admitted.route].target) {
-        (Some(gateway), _) => &live.gateways[gateway],
-        (None, Target::Upstream { index, .. }) => &live.pools[*index],
+        (Some(gateway), _) => Some(&live.gateways[gateway]),
+        (None, Target::Upstream { index, .. }) => Some(&live.pools[*index]),
+        (None, Target::Outbox) => None,
         // Gateways were found or refused by admission.
-        (None, Target::MissionControl | Target::Gateway(_) | Target::GatewayParam(_)) => &live.hub,
+        (None, Target::MissionControl | Target::Gateway(_) | Target::GatewayParam(_)) => Some(&live.hub),
     }
 }
 
@@ -191,6 +222,7 @@ impl ProxyHttp for Proxy {
         headers::cleanse(&mut parts.headers, admitted.carrier, route.forward_credential);
         headers::identify(&mut parts.headers, exchange, gateway.is_none());
         verify::tell(&mut parts.headers, exchange, route.verify.as_ref());
+        federation::tell(&mut parts.headers, exchange);
         if let Some(origin) = origin {
             origin.write(&mut parts.headers);
         }
@@ -203,6 +235,12 @@ impl ProxyHttp for Proxy {
             parts.headers.insert(header::CONTENT_LENGTH, http::HeaderValue::from(body.len()));
         }
         let path = tunnel::path(route, gateway, &parts.uri);
+        if let Some(sign) = &route.sign {
+            let own = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+            let target = path.as_deref().unwrap_or(&own);
+            sign::write(&self.site, exchange, sign, &mut parts, target)
+                .map_err(|rejection| carry(exchange, rejection))?;
+        }
         *request = RequestHeader::from(parts);
         if let Some(path) = path {
             request.set_raw_path(path.as_bytes())?;

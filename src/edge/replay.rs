@@ -55,7 +55,7 @@ enum State {
 
 /// What a delivery is told.
 #[derive(Debug)]
-pub(super) enum Standing {
+pub enum Standing {
     /// It may go on.
     Fresh(Claim),
     /// The upstream took it before.
@@ -66,7 +66,7 @@ pub(super) enum Standing {
 
 /// Deliveries on their way. Dropped without [`Claim::taken`] they are given back.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub struct Claim {
     cache: Arc<Replay>,
     tenant: TenantTag,
     keys: Vec<Key>,
@@ -107,20 +107,14 @@ impl Replay {
     }
 
     /// Whether a delivery of this tenant to this route was taken before.
-    pub(super) fn is_taken(
-        &self,
-        tenant: &TenantId,
-        route: &str,
-        identity: &Identity,
-        now_unix: u64,
-    ) -> bool {
+    pub fn is_taken(&self, tenant: &TenantId, route: &str, identity: &Identity, now_unix: u64) -> bool {
         let (tag, key) = (tag(tenant), key(tenant, route, identity));
         let Some(marks) = self.marks.get(&tag) else { return false };
         matches!(marks.states.get(&key), Some(State::Taken(until)) if *until > now_unix)
     }
 
     /// Claims deliveries, all or none.
-    pub(super) fn claim(
+    pub fn claim(
         self: &Arc<Self>,
         tenant: &TenantId,
         route: &str,
@@ -211,7 +205,7 @@ impl Replay {
 
 impl Claim {
     /// The upstream took them. Comes back when the marks are as safe as the config asks.
-    pub(super) async fn taken(mut self, now_unix: u64) {
+    pub async fn taken(mut self, now_unix: u64) {
         let keys = std::mem::take(&mut self.keys);
         let cache = &self.cache;
         // In memory first: a rewrite of the file takes from there what it does not see appended.

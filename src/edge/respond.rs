@@ -60,6 +60,9 @@ fn fields(rejection: &Rejection, fields: &mut HeaderMap) {
         Rejection::Busy | Rejection::TooManySockets | Rejection::NoAddress | Rejection::Pending => {
             (header::RETRY_AFTER, HeaderValue::from_static("1"))
         }
+        Rejection::OutboxFull | Rejection::OutboxUnavailable => {
+            (header::RETRY_AFTER, HeaderValue::from_static("30"))
+        }
         Rejection::SocketVersion => (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
         _ => return,
     };

@@ -209,9 +209,13 @@ pub(super) fn path(route: &RouteEntry, gateway: Option<&GatewayEntry>, uri: &htt
             }
             (add_prefix.as_str(), path.strip_prefix(strip_prefix.as_str()).unwrap_or(path))
         }
-        (None, Target::MissionControl | Target::Gateway(_) | Target::GatewayParam(_)) => return None,
+        (None, Target::MissionControl | Target::Outbox | Target::Gateway(_) | Target::GatewayParam(_)) => {
+            return None;
+        }
     };
-    let slash = if rest.starts_with('/') { "" } else { "/" };
+    // `/federation/in` taken off whole and `/ingest` put before is `/ingest`; a gateway's base ends in a slash.
+    let is_whole = rest.is_empty() && gateway.is_none() && !front.is_empty();
+    let slash = if rest.starts_with('/') || is_whole { "" } else { "/" };
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     Some(format!("{front}{slash}{rest}{query}"))
 }

@@ -21,8 +21,8 @@ use pingora::proxy::Session;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-const X_VERIFIED_SOURCE: HeaderName = HeaderName::from_static("x-verified-source");
-const X_VERIFIED_KEY_ID: HeaderName = HeaderName::from_static("x-verified-key-id");
+pub(super) const X_VERIFIED_SOURCE: HeaderName = HeaderName::from_static("x-verified-source");
+pub(super) const X_VERIFIED_KEY_ID: HeaderName = HeaderName::from_static("x-verified-key-id");
 /// Says that a delivery was taken before.
 pub(super) const X_REPLAY: HeaderName = HeaderName::from_static("x-replay");
 /// Its one value.
@@ -102,7 +102,7 @@ fn claim(
 }
 
 /// What a delivery is told that was taken before.
-fn came_again(site: &Site, exchange: &mut Exchange, replay: Replay) -> Result<(), Rejection> {
+pub(super) fn came_again(site: &Site, exchange: &mut Exchange, replay: Replay) -> Result<(), Rejection> {
     let (label, told) = match replay.answer {
         ReplayAnswer::Duplicate | ReplayAnswer::Off => ("duplicate", Ok(())),
         ReplayAnswer::Conflict => ("conflict", Err(Rejection::Replayed)),
@@ -176,25 +176,32 @@ fn is_setup(exchange: &Exchange) -> bool {
     exchange.proved.as_ref().is_some_and(|proved| proved.setup.is_some())
 }
 
-/// Whether the edge itself has the answer that the sender waits for: to a call at set-up, or to a delivery
-/// that was taken before.
+/// Whether the edge itself has the answer that the sender waits for: to a call at set-up, to a delivery that was
+/// taken before, or to what is shared with other meshes.
 pub(super) fn is_answered(exchange: &Exchange) -> bool {
-    exchange.duplicate || is_setup(exchange)
+    exchange.duplicate || exchange.own_answer.is_some() || is_setup(exchange)
 }
 
-/// 200 with JSON, from the edge itself.
+/// JSON from the edge itself.
 pub(super) async fn answer(session: &mut Session, exchange: &Exchange) -> pingora::Result<()> {
     let setup = exchange.proved.as_ref().and_then(|proved| proved.setup.as_ref());
-    let body = setup.map_or_else(|| "{\"ok\":true,\"duplicate\":true}".to_owned(), schemes::Setup::answer);
-    let body = Bytes::from(body);
+    let duplicate = || Bytes::from_static(b"{\"ok\":true,\"duplicate\":true}");
+    let (status, body) = match (&exchange.own_answer, setup) {
+        (Some(own), _) => own.clone(),
+        (None, Some(setup)) => (StatusCode::OK, Bytes::from(setup.answer())),
+        (None, None) => (StatusCode::OK, duplicate()),
+    };
     let mut head = http::Response::new(()).into_parts().0;
-    head.status = StatusCode::OK;
+    head.status = status;
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     head.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     head.headers.insert(headers::X_REQUEST_ID, exchange.request_id.field());
     if exchange.duplicate {
         head.headers.insert(X_REPLAY, DUPLICATE);
+    }
+    if let Some(dropped) = headers::dropped(exchange) {
+        head.headers.insert(headers::X_MESSAGES_DROPPED, dropped);
     }
     session.write_response_header(Box::new(ResponseHeader::from(head)), false).await?;
     session.write_response_body(Some(body), true).await
@@ -211,7 +218,15 @@ pub(super) fn tell(fields: &mut HeaderMap, exchange: &Exchange, policy: Option<&
     if let Some(token) = &policy.hook_token {
         fields.insert(header::AUTHORIZATION, token.clone());
     }
-    let Some(Proved { identity, .. }) = &exchange.proved else { return };
+    let Some(Proved { identity, .. }) = &exchange.proved else {
+        // An OpenClaw gateway's hooks: messages have no one name, so the body names the delivery.
+        if let (Some(_), Some(body)) = (&policy.hook_token, &exchange.body)
+            && let Ok(id) = HeaderValue::from_str(&name(&Identity::of([policy.name.as_bytes(), body])))
+        {
+            fields.insert(IDEMPOTENCY_KEY, id);
+        }
+        return;
+    };
     fields.insert(X_VERIFIED_SOURCE, HeaderValue::from_static(policy.name));
     if let Ok(id) = HeaderValue::from_str(&name(identity)) {
         fields.insert(IDEMPOTENCY_KEY, id);
@@ -220,6 +235,6 @@ pub(super) fn tell(fields: &mut HeaderMap, exchange: &Exchange, policy: Option<&
 }
 
 /// A delivery's name for upstreams: the same on a retry. 128 bits of it are enough.
-fn name(identity: &Identity) -> String {
+pub(super) fn name(identity: &Identity) -> String {
     hex::encode(&identity.0[..16])
 }

@@ -50,7 +50,7 @@ fn path(route: &Route, index: usize, id: &GatewayId) -> Option<String> {
     match route.target {
         Target::Gateway(fixed) if fixed == index => filled(&route.path, usize::MAX, id),
         Target::GatewayParam(place) => filled(&route.path, place, id),
-        Target::Gateway(_) | Target::Upstream { .. } | Target::MissionControl => None,
+        Target::Gateway(_) | Target::Upstream { .. } | Target::MissionControl | Target::Outbox => None,
     }
 }
 

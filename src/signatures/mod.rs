@@ -7,10 +7,12 @@
 //! holds who may sign and `multiples` what makes asking them quick, [`mesh`] puts these together into one answer,
 //! [`registered`] reads what a store's registry says of a node's keys, [`sign`] is the other side.
 //! For webhooks: [`delivery`] is a request as its sender signed it, [`schemes`] has a file a sender, [`mac`]
-//! is their HMAC.
+//! is their HMAC. On the way out: [`outgoing`] signs a whole request, [`border`] says which messages cross to and
+//! from other meshes, and under which names.
 //!
 //! The room has no clock, no sockets and no state of its own: time, keys and buffers are handed in.
 
+pub mod border;
 pub mod canonical;
 pub mod delivery;
 pub mod envelope;
@@ -20,6 +22,7 @@ mod malformed;
 pub mod mesh;
 mod multiples;
 mod names;
+pub mod outgoing;
 pub mod registered;
 mod scan;
 pub mod schemes;

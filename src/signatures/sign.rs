@@ -1,11 +1,12 @@
-//! The other side: making keys and signing messages, for the command line and for tests.
+//! The other side: making keys and signing messages.
 //!
 //! Keys travel as PEM, PKCS#8 (RFC 8410, without the public half, as OpenSSL and Node write them) and
-//! SPKI. Nothing here is used while requests are served.
+//! SPKI.
 
 use super::canonical::{Canonicaliser, Message, Shape};
 use super::malformed::Malformed;
 use super::sig_text;
+use crate::config::checked::Canonical;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{
     DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes,
@@ -97,8 +98,16 @@ pub fn canonical_text(message: &[u8]) -> Result<Vec<u8>, Malformed> {
 /// # Errors
 /// [`SignError::Message`].
 pub fn sign(messages: &[u8], key: &SigningKey) -> Result<Vec<u8>, SignError> {
+    sign_as(messages, key, Canonical::Mesh)
+}
+
+/// [`sign`], in one canonical form or the other.
+///
+/// # Errors
+/// As for [`sign`].
+pub fn sign_as(messages: &[u8], key: &SigningKey, form: Canonical) -> Result<Vec<u8>, SignError> {
     let mut reader = Canonicaliser::default();
-    let document = reader.read(messages)?;
+    let document = reader.read_as(messages, form)?;
     let batch = document.shape() == Shape::Batch;
     let mut signed = Vec::with_capacity(messages.len() + 128);
     if batch {
@@ -108,7 +117,7 @@ pub fn sign(messages: &[u8], key: &SigningKey) -> Result<Vec<u8>, SignError> {
         if index > 0 {
             signed.push(b',');
         }
-        sign_one(&content?, key, &mut signed);
+        signed.extend_from_slice(&self::signed(&content?, key));
     }
     if batch {
         signed.push(b']');
@@ -116,8 +125,10 @@ pub fn sign(messages: &[u8], key: &SigningKey) -> Result<Vec<u8>, SignError> {
     Ok(signed)
 }
 
-fn sign_one(message: &Message<'_>, key: &SigningKey, signed: &mut Vec<u8>) {
+/// One message with a `sig` put in.
+pub(super) fn signed(message: &Message<'_>, key: &SigningKey) -> Vec<u8> {
     let sig = sig_text::write(&key.sign(message.canonical));
+    let mut signed = Vec::with_capacity(message.canonical.len() + sig.len() + 16);
     signed.extend_from_slice(b"{\"sig\":\"");
     signed.extend_from_slice(sig.as_bytes());
     signed.push(b'"');
@@ -125,6 +136,7 @@ fn sign_one(message: &Message<'_>, key: &SigningKey, signed: &mut Vec<u8>) {
         signed.push(b',');
     }
     signed.extend_from_slice(&message.canonical[1..]);
+    signed
 }
 
 #[cfg(test)]

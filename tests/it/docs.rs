@@ -111,6 +111,9 @@ fn every_command_in_the_documents_exists_with_its_flags() {
 /// A public key for where a document's config has one in a file.
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAZndY2brYFrNV6z1LNAaxeLHf6ZmqW/r1Ps74rhxyAwM=\n-----END PUBLIC KEY-----\n";
 
+/// A private key for where it has one of the edge's own in a file.
+const PRIVATE_KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEICoqKioqKioqKioqKioqKioqKioqKioqKioqKioqKioq\n-----END PRIVATE KEY-----\n";
+
 /// A secret, long enough and no other's, for where it has one in a file or variable.
 fn stand_in(name: &str) -> String {
     format!("oce_a-stand-in-that-is-long-enough-{}", crate::house::keys::hex(name))
@@ -139,9 +142,14 @@ fn check(name: &str, text: &str) {
             if variable.contains("HOST") { "127.0.0.1".to_owned() } else { stand_in(variable) },
         );
     }
+    let private = named(&text, "private_key: { file: ");
     for file in named(&text, "file: ") {
         let is_public = file.contains(".pem") || file.contains(".pub");
-        let content = if is_public { PUBLIC_KEY.to_owned() } else { stand_in(file) };
+        let content = match (private.contains(&file), is_public) {
+            (true, _) => PRIVATE_KEY.to_owned(),
+            (false, true) => PUBLIC_KEY.to_owned(),
+            (false, false) => stand_in(file),
+        };
         let path = folder.write(file.trim_start_matches(&place).trim_start_matches('/'), content);
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a file has an owner");
     }

@@ -209,6 +209,29 @@ fn one(list: &InnerList, sig: Vec<u8>, delivery: &Delivery<'_>) -> Result<Signed
     if list.items.len() > MAX_COMPONENTS {
         return Err(Malformed::Field.into());
     }
+    let (base, covered) = base(list, delivery)?;
+    Ok(Signed {
+        base,
+        sig,
+        covered,
+        created: seconds(&list.params, "created")?.ok_or(Malformed::Moment)?,
+        expires: seconds(&list.params, "expires")?,
+        key_id: text(&list.params, "keyid")?.ok_or(Malformed::Field)?,
+        algorithm: text(&list.params, "alg")?,
+    })
+}
+
+/// The text that a signature with this input is over: the other side's way to it.
+pub(in crate::signatures) fn base_of(input: &str, delivery: &Delivery<'_>) -> Result<String, Failure> {
+    let inputs = Parser::new(&format!("sig={input}")).parse::<Dictionary>().map_err(|_| Malformed::Field)?;
+    match inputs.get("sig") {
+        Some(ListEntry::InnerList(list)) => base(list, delivery).map(|(base, _)| base),
+        Some(ListEntry::Item(_)) | None => Err(Malformed::Field.into()),
+    }
+}
+
+/// The signature base (RFC 9421 section 2.5), and what it covers.
+fn base(list: &InnerList, delivery: &Delivery<'_>) -> Result<(String, Vec<String>), Failure> {
     let mut base = String::new();
     let mut seen = HashSet::new();
     let mut covered = Vec::new();
@@ -226,15 +249,7 @@ fn one(list: &InnerList, sig: Vec<u8>, delivery: &Delivery<'_>) -> Result<Signed
     }
     let params = vec![ListEntry::InnerList(list.clone())].serialize().ok_or(Malformed::Field)?;
     let _ = write!(base, "\"@signature-params\": {params}");
-    Ok(Signed {
-        base,
-        sig,
-        covered,
-        created: seconds(&list.params, "created")?.ok_or(Malformed::Moment)?,
-        expires: seconds(&list.params, "expires")?,
-        key_id: text(&list.params, "keyid")?.ok_or(Malformed::Field)?,
-        algorithm: text(&list.params, "alg")?,
-    })
+    Ok((base, covered))
 }
 
 /// The value of one component (RFC 9421 section 2).

@@ -9,7 +9,7 @@ mod digest;
 mod discord;
 mod generic;
 mod github;
-mod http_signatures;
+pub(super) mod http_signatures;
 mod sample;
 mod shopify;
 mod slack;
