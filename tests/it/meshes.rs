@@ -11,6 +11,7 @@ use crate::house::process::edge_program;
 use crate::house::relay::{Relay, Way};
 use crate::house::site::Site;
 use crate::house::wait::{SOON, until};
+use base64::Engine as _;
 use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -22,7 +23,6 @@ fn own_key() -> (String, String) {
     let key = ed25519_dalek::SigningKey::from_bytes(&[9; 32]);
     let pem =
         key.to_pkcs8_pem(ed25519_dalek::pkcs8::spki::der::pem::LineEnding::LF).expect("a key has a PEM");
-    use base64::Engine as _;
     let public = base64::engine::general_purpose::STANDARD.encode(key.verifying_key().as_bytes());
     (pem.replace('\n', "\\n"), public)
 }
@@ -58,6 +58,10 @@ fn outbox(edge: &Edge, args: &[&str]) -> String {
         command.current_dir(edge.config().parent().expect("it is in a folder")).output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
+}
+
+fn is(counted: f64, wanted: u32) -> bool {
+    (counted - f64::from(wanted)).abs() < 0.1
 }
 
 fn waiting(edge: &Edge) -> f64 {
@@ -110,7 +114,7 @@ fn what_one_mesh_shares_comes_in_at_the_other_under_its_name() {
         count("in", "passed"),
         count("in", "not_granted"),
     ];
-    assert_eq!(counted.map(|n| n as u32), [3, 2, 2, 1]);
+    assert!(counted.iter().zip([3, 2, 2, 1]).all(|(n, wanted)| is(*n, wanted)), "{counted:?}");
     until("an empty outbox", SOON, || (waiting(&hq) < 0.5).then_some(()));
     for edge in [&hq, &lab] {
         let output = edge.all_output();
@@ -132,7 +136,7 @@ fn nothing_is_lost_or_doubled_when_both_sides_die_and_come_back() {
     until("a failed attempt", SOON, || (attempts(&edge, "failed") > 0.5).then_some(()));
     let listed = outbox(&edge, &["list"]);
     assert_eq!(listed.lines().count(), 11, "{listed}");
-    assert_eq!(waiting(&edge) as u32, 10);
+    assert!(is(waiting(&edge), 10));
     // As a crash in the middle of an append leaves it.
     let folder = edge.kill();
     let log = folder.path().join("data/outbox/acme.log");
@@ -185,7 +189,7 @@ fn what_a_caller_says_again_under_its_key_waits_once_and_goes_under_one_name() {
     let first = edge.caller(ACME).send(&request).expect(202).json();
     let second = edge.caller(ACME).send(&request).expect(202).json();
     assert_eq!(first, second);
-    assert_eq!(waiting(&edge) as u32, 1);
+    assert!(is(waiting(&edge), 1));
     wire.turn(Way::Through(peer.address()));
     until("the delivery", SOON, || (peer.count() == 1).then_some(()));
     let seen = peer.only();
@@ -266,7 +270,7 @@ fn only_a_mesh_with_its_own_key_and_its_own_name_comes_in() {
     let metrics = edge.metrics();
     for result in ["signature_missing", "signature_invalid"] {
         let n = metrics.sum("openclaw_edge_federation_messages_total", &[("mesh", "hq"), ("result", result)]);
-        assert_eq!(n as u32, 1, "{result}");
+        assert!(is(n, 1), "{result}: {n}");
     }
 }
 
@@ -286,5 +290,5 @@ fn what_cannot_be_shared_is_refused_and_tenants_have_meshes_of_their_own() {
     assert_eq!(other, json!({ "shared": 0, "deliveries": [] }));
     let named = json!({ "messages": [one], "audience": "lab" });
     edge.caller(GLOBEX).post("/federation/share", named.to_string()).refused(400, "bad_share");
-    assert_eq!(waiting(&edge) as u32, 1);
+    assert!(is(waiting(&edge), 1));
 }

@@ -7,6 +7,7 @@ use crate::house::edge::Edge;
 use crate::house::keys::{ACME, GLOBEX};
 use crate::house::parts;
 use crate::house::site::Site;
+use base64::Engine as _;
 use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -16,7 +17,6 @@ use std::process::{Command, Stdio};
 const SHARED: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 fn key(seed: u8) -> (String, String) {
-    use base64::Engine as _;
     let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
     let pem =
         key.to_pkcs8_pem(ed25519_dalek::pkcs8::spki::der::pem::LineEnding::LF).expect("a key has a PEM");
@@ -48,7 +48,6 @@ fn signing(to: SocketAddr) -> Site {
 
 /// An edge that verifies, for each way; the path says which.
 fn verifying(bridge: &Double) -> Site {
-    use base64::Engine as _;
     let (_, public) = key(11);
     let whpk = format!("whpk_{public}");
     assert!(base64::engine::general_purpose::STANDARD.decode(&public).is_ok());
@@ -101,8 +100,9 @@ fn what_one_edge_signs_another_takes_and_only_with_the_right_tenants_key() {
     }
     bridge.untouched();
     let metrics = edge.metrics();
-    for (scheme, n) in [("mesh", 4), ("http-signatures", 4), ("standard-webhooks", 4)] {
-        assert_eq!(metrics.sum("openclaw_edge_signed_total", &[("scheme", scheme)]) as u32, n, "{scheme}");
+    for scheme in ["mesh", "http-signatures", "standard-webhooks"] {
+        let counted = metrics.sum("openclaw_edge_signed_total", &[("scheme", scheme)]);
+        assert!((counted - 4.0).abs() < 0.1, "{scheme}: {counted}");
     }
     let output = edge.all_output();
     assert!(!output.contains(SHARED) && !output.contains("PRIVATE KEY"), "{output}");
