@@ -1,6 +1,6 @@
 //! One decision: everything is looked up, locked in one order, asked, and then all is taken or nothing.
 
-use super::decision::{Decision, Standings};
+use super::decision::{Decision, Standing, Standings};
 use super::key::{Key, Subject};
 use super::limiter::Limiter;
 use super::receipt::{Item, Kept};
@@ -22,32 +22,36 @@ impl Limiter {
         now: Tick,
         items: &mut Vec<Item>,
     ) -> Decision {
+        let mut standings = Standings::empty();
         // A place can go to another key between being found and being locked. That needs its count to be
         // over, and means that another decision got on, so this ends.
-        loop {
-            let decision = match rules.rules().len() {
-                0 => Some(Decision::Admitted(Standings::empty())),
-                1 => self.attempt::<1>(rules, subject, now, items),
-                2 => self.attempt::<2>(rules, subject, now, items),
-                3 => self.attempt::<3>(rules, subject, now, items),
-                4 => self.attempt::<4>(rules, subject, now, items),
-                _ => self.attempt::<MAX_RULES>(rules, subject, now, items),
+        let admitted = loop {
+            let attempt = match rules.rules().len() {
+                0 => Some(true),
+                1 => self.attempt::<1>(rules, subject, now, &mut standings, items),
+                2 => self.attempt::<2>(rules, subject, now, &mut standings, items),
+                3 => self.attempt::<3>(rules, subject, now, &mut standings, items),
+                4 => self.attempt::<4>(rules, subject, now, &mut standings, items),
+                _ => self.attempt::<MAX_RULES>(rules, subject, now, &mut standings, items),
             };
-            if let Some(decision) = decision {
-                return decision;
+            match attempt {
+                Some(admitted) => break admitted,
+                None => standings = Standings::empty(),
             }
-        }
+        };
+        standings.close(rules.rules().len());
+        if admitted { Decision::Admitted(standings) } else { Decision::refused(standings, rules) }
     }
 
-    /// One try, in arrays that are no longer than the rules are many.
-    #[inline]
+    /// One try, in arrays that are no longer than the rules are many; whether the request passes.
     fn attempt<const N: usize>(
         &self,
         rules: &RuleSet,
         subject: &Subject,
         now: Tick,
+        standings: &mut Standings,
         items: &mut Vec<Item>,
-    ) -> Option<Decision> {
+    ) -> Option<bool> {
         let mut claims = [const { None }; N];
         // First everything is looked up, so that what is not in the processor's cache comes in at once.
         let mut len = 0;
@@ -56,33 +60,46 @@ impl Limiter {
             if cost == 0 {
                 continue;
             }
-            if let Some((key, spot)) = self.look_up(rule, subject, now) {
-                claims[len] = Some(Claim { nth, rule, key, spot, cost });
+            if let Some(claim) = self.claim(nth, rule, subject, cost, now) {
+                claims[len] = Some(claim);
                 len += 1;
             }
         }
         let claims = &mut claims[..len];
         sort(claims)?;
-        let mut held = [const { None }; N];
-        for (held, claim) in held.iter_mut().zip(claims.iter().flatten()) {
-            *held = Some(Self::hold(claim, now)?);
+        let mut admitted = true;
+        for claim in claims.iter_mut().flatten() {
+            admitted &= self.ask(claim, standings, now)?;
         }
-        Some(self.settle(rules, claims, &mut held[..len], now, items))
+        if admitted && rules.has_quotas() {
+            admitted = self.reserve(claims, standings, now);
+        }
+        for claim in claims.iter_mut().flatten() {
+            let standing = standings.at(claim.nth);
+            claim.settle(admitted, standing, now);
+            if admitted && claim.rule.gives_back() && !standing.short {
+                items.extend(claim.item());
+            }
+        }
+        Some(admitted)
     }
 
-    /// Where a claim is counted, made if need be; nothing where the rule does not apply.
+    /// Where a rule counts a request, made if need be; nothing where it does not apply.
     #[inline]
-    fn look_up<'a>(
+    fn claim<'a>(
         &'a self,
+        nth: u8,
         compiled: &'a CompiledRule,
         subject: &Subject,
+        cost: u32,
         now: Tick,
-    ) -> Option<(Key, Spot<'a>)> {
+    ) -> Option<Claim<'a>> {
         let rule = compiled.rule();
         let table = match &rule.home {
             Home::Dense(axis, cells) => {
                 let number = axis.of(subject)?;
-                return Some((Key::VACANT, Spot::Dense { cell: cells.cell(number), number }));
+                let spot = Spot::Dense { cell: cells.cell(number), number };
+                return Some(Claim { nth, rule: compiled, key: Key::VACANT, spot, cost, held: None });
             }
             Home::Known => &self.known,
             Home::Strangers => &self.strangers,
@@ -90,78 +107,23 @@ impl Limiter {
         let key = Key::of(rule.number, rule.shape, subject)?;
         let hash = table.hash(&key);
         let spot = match table.find(&key, hash) {
-            Some(place) => Spot::Place { table, place },
+            Some(place) => Spot::Place { cell: table.cell(place), place },
             None => newcomer(table, compiled, key, hash, now),
         };
-        Some((key, spot))
+        Some(Claim { nth, rule: compiled, key, spot, cost, held: None })
     }
 
-    /// Locks a spot, if it still is the claim's.
+    /// Locks a claim's spot, if it still is the claim's, and puts down what room there is; whether that
+    /// lets the request pass. All are asked even after a refusal, since all are reported.
     #[inline]
-    fn hold<'a>(claim: &Claim<'a>, now: Tick) -> Option<Held<'a>> {
-        match claim.spot {
-            Spot::Dense { cell, .. } => Some(Held::Exact(cell.lock())),
-            Spot::Place { table, place } => {
-                let cell = table.cell(place);
-                let place = cell.lock();
-                cell.is(&claim.key).then_some(Held::Exact(place))
-            }
-            Spot::Shared { table, cell, .. } => {
-                let place = cell.lock();
-                (!table.holds(&claim.key, table.hash(&claim.key))).then_some(Held::Exact(place))
-            }
-            Spot::Sketch { table, shard, ceiling } => {
-                let shard = claim.rule.rule().sketch.lock(shard, now);
-                // If the key has got a place meanwhile, that place has what the sketch counted.
-                (!table.holds(&claim.key, table.hash(&claim.key))).then_some(Held::Together(shard, ceiling))
-            }
+    fn ask(&self, claim: &mut Claim<'_>, standings: &mut Standings, now: Tick) -> Option<bool> {
+        claim.hold(now)?;
+        if matches!(claim.rule.measure(), Measure::Quota(_)) {
+            self.begin_claimed(claim);
         }
-    }
-
-    /// Asks all, then takes all or none.
-    #[inline]
-    fn settle(
-        &self,
-        rules: &RuleSet,
-        claims: &[Option<Claim<'_>>],
-        held: &mut [Option<Held<'_>>],
-        now: Tick,
-        items: &mut Vec<Item>,
-    ) -> Decision {
-        let mut standings = Standings::empty();
-        let mut admitted = true;
-        for (claim, held) in claims.iter().zip(held.iter_mut()) {
-            let (Some(claim), Some(held)) = (claim, held) else { continue };
-            if let (Measure::Quota(_), Held::Exact(place)) = (claim.rule.measure(), &mut *held) {
-                self.begin_claimed(claim, place);
-            }
-            // All are asked even after a refusal, since all are reported.
-            let remaining = held.room(claim, now);
-            admitted &= remaining >= claim.cost || claim.rule.is_shadow();
-            standings.put(claim.nth, remaining, claim.cost);
-        }
-        if admitted && rules.has_quotas() {
-            admitted = self.reserve(claims, held, &mut standings, now);
-        }
-        for (claim, held) in claims.iter().zip(held.iter_mut()) {
-            let (Some(claim), Some(held)) = (claim, held) else { continue };
-            let standing = standings.at(claim.nth);
-            if admitted && !standing.short {
-                standing.remaining -= claim.cost;
-                held.take(claim, now);
-                if claim.rule.gives_back() {
-                    items.extend(claim.item());
-                }
-            }
-            let n = if standing.short { claim.cost } else { standing.remaining.saturating_add(1) };
-            let secs = seconds_rounded_up(held.until(claim, n, now));
-            // A coarse count holds on for longer than the window. Who has to wait is told so; who has
-            // not need not be puzzled by it.
-            let waits = standing.short || standing.remaining == 0;
-            standing.effective_secs = if waits { secs } else { secs.min(claim.rule.window_secs()) };
-        }
-        standings.close(rules.rules().len());
-        if admitted { Decision::Admitted(standings) } else { Decision::refused(standings, rules) }
+        let remaining = claim.room(now);
+        standings.put(claim.nth, remaining, claim.cost);
+        Some(remaining >= claim.cost || claim.rule.is_shadow())
     }
 }
 
@@ -192,7 +154,7 @@ fn newcomer<'a>(table: &'a Table, compiled: &'a CompiledRule, key: Key, hash: u6
         })
     };
     match (place, measure) {
-        (Some(place), _) => Spot::Place { table, place },
+        (Some(place), _) => Spot::Place { cell: table.cell(place), place },
         (None, Measure::Window(ceiling) | Measure::Quota(ceiling)) => {
             Spot::Sketch { table, shard: rule.sketch.shard_of(&near), ceiling }
         }
@@ -206,13 +168,12 @@ fn newcomer<'a>(table: &'a Table, compiled: &'a CompiledRule, key: Key, hash: u6
 /// found in one place: one of them has lost its own since.
 #[inline]
 fn sort(claims: &mut [Option<Claim<'_>>]) -> Option<()> {
-    let rank = |claim: &Option<Claim<'_>>| claim.as_ref().map_or((0, 0), Claim::rank);
     for end in 1..claims.len() {
         let mut at = end;
         while at > 0 {
-            match rank(&claims[at - 1]).cmp(&rank(&claims[at])) {
+            match rank(claims[at - 1].as_ref()).cmp(&rank(claims[at].as_ref())) {
                 Ordering::Less => break,
-                Ordering::Equal if rank(&claims[at]).0 == Claim::DENSE => break,
+                Ordering::Equal if rank(claims[at].as_ref()) == Claim::DENSE => break,
                 Ordering::Equal => return None,
                 Ordering::Greater => claims.swap(at - 1, at),
             }
@@ -220,6 +181,11 @@ fn sort(claims: &mut [Option<Claim<'_>>]) -> Option<()> {
         }
     }
     Some(())
+}
+
+#[inline]
+fn rank(claim: Option<&Claim<'_>>) -> u64 {
+    claim.map_or(Claim::DENSE, Claim::rank)
 }
 
 /// One rule's claim on a request.
@@ -231,29 +197,101 @@ pub(super) struct Claim<'a> {
     pub(super) spot: Spot<'a>,
     /// What the request counts for.
     pub(super) cost: u32,
+    /// The spot, once it is locked.
+    pub(super) held: Option<Held<'a>>,
 }
 
 impl Claim<'_> {
-    const DENSE: u8 = 0;
+    const DENSE: u64 = 0;
 
-    /// The order of locking; a rule's number orders its own cells among other rules'.
-    fn rank(&self) -> (u8, u64) {
-        let rule = self.rule.rule();
-        match self.spot {
-            Spot::Dense { .. } => (Self::DENSE, 0),
-            Spot::Place { place, .. } => (if rule.shape.strange() { 2 } else { 1 }, u64::from(place)),
-            Spot::Sketch { .. } | Spot::Shared { .. } => (3, u64::from(rule.number)),
+    /// The order of locking: known callers' places, strangers' places, what is counted together. Cells of
+    /// a rule's own come first and are in order; a rule's number orders what its strangers share.
+    #[inline]
+    fn rank(&self) -> u64 {
+        let (group, number) = match self.spot {
+            Spot::Dense { .. } => return Self::DENSE,
+            Spot::Place { place, .. } => (if self.rule.rule().shape.strange() { 2 } else { 1 }, place),
+            Spot::Sketch { .. } | Spot::Shared { .. } => (3, self.rule.rule().number),
+        };
+        group << 32 | u64::from(number)
+    }
+
+    /// Locks the spot, if it still is the claim's.
+    #[inline]
+    fn hold(&mut self, now: Tick) -> Option<()> {
+        let held = match self.spot {
+            Spot::Dense { cell, .. } => Held::Exact(cell.lock()),
+            Spot::Place { cell, .. } => {
+                let place = cell.lock();
+                if !cell.is(&self.key) {
+                    return None;
+                }
+                Held::Exact(place)
+            }
+            Spot::Shared { table, cell, .. } => {
+                let place = cell.lock();
+                if table.holds(&self.key, table.hash(&self.key)) {
+                    return None;
+                }
+                Held::Exact(place)
+            }
+            Spot::Sketch { table, shard, ceiling } => {
+                let shard = self.rule.rule().sketch.lock(shard, now);
+                // If the key has got a place meanwhile, that place has what the sketch counted.
+                if table.holds(&self.key, table.hash(&self.key)) {
+                    return None;
+                }
+                Held::Together(shard, ceiling)
+            }
+        };
+        self.held = Some(held);
+        Some(())
+    }
+
+    /// How many more there is room for; none before the spot is locked.
+    #[inline]
+    fn room(&mut self, now: Tick) -> u32 {
+        match &mut self.held {
+            Some(Held::Exact(place)) => place.tally.room(self.rule.measure(), now),
+            Some(Held::Together(shard, ceiling)) => shard.room(&self.key.neighbourhood(), ceiling),
+            None => 0,
         }
     }
 
-    /// Notes that a cell of the rule's own counts for the first time.
-    #[cold]
-    fn note_use(&self) {
-        match self.spot {
-            Spot::Shared { .. } => self.rule.rule().shared.note_use(),
-            Spot::Dense { .. } => self.rule.rule().home.note_use(),
-            Spot::Place { .. } | Spot::Sketch { .. } => {}
+    /// Counts the request where all rules let it pass, and says how the rule stands then.
+    #[inline]
+    fn settle(&mut self, admitted: bool, standing: &mut Standing, now: Tick) {
+        let takes = admitted && !standing.short;
+        if takes {
+            standing.remaining -= self.cost;
         }
+        let cost = if takes { self.cost } else { 0 };
+        let n = if standing.short { self.cost } else { standing.remaining.saturating_add(1) };
+        let measure = self.rule.measure();
+        let nanos = match &mut self.held {
+            Some(Held::Exact(place)) if takes => {
+                if place.idle_from == Tick::ZERO {
+                    note_use(self.rule, &self.spot);
+                }
+                let spent = place.tally.spend(cost, n, measure, now);
+                place.idle_from = spent.idle_from;
+                spent.until
+            }
+            Some(Held::Exact(place)) => place.tally.until(n, measure, now),
+            Some(Held::Together(shard, ceiling)) => {
+                let near = self.key.neighbourhood();
+                if takes {
+                    shard.take_granted(&near, cost);
+                }
+                shard.until(&near, n, ceiling, now)
+            }
+            None => 0,
+        };
+        let secs = seconds_rounded_up(nanos);
+        // A coarse count holds on for longer than the window. Who has to wait is told so; who has not
+        // need not be puzzled by it.
+        let waits = standing.short || standing.remaining == 0;
+        standing.effective_secs = if waits { secs } else { secs.min(self.rule.window_secs()) };
     }
 
     /// What it may give back. What a sketch has counted it keeps.
@@ -269,6 +307,16 @@ impl Claim<'_> {
     }
 }
 
+/// Notes that a cell of the rule's own counts for the first time.
+#[cold]
+fn note_use(rule: &CompiledRule, spot: &Spot<'_>) {
+    match spot {
+        Spot::Shared { .. } => rule.rule().shared.note_use(),
+        Spot::Dense { .. } => rule.rule().home.note_use(),
+        Spot::Place { .. } | Spot::Sketch { .. } => {}
+    }
+}
+
 /// Cells that strangers beyond the table share, where a rule is no window.
 const SHARED: u32 = 4096;
 
@@ -276,7 +324,7 @@ const SHARED: u32 = 4096;
 #[derive(Clone, Copy)]
 pub(super) enum Spot<'a> {
     Dense { cell: &'a Cell, number: u32 },
-    Place { table: &'a Table, place: u32 },
+    Place { cell: &'a Cell, place: u32 },
     Shared { table: &'a Table, cell: &'a Cell, number: u32 },
     Sketch { table: &'a Table, shard: usize, ceiling: &'a Ceiling },
 }
@@ -287,38 +335,4 @@ pub(super) enum Held<'a> {
     Exact(MutexGuard<'a, Place>),
     /// A shard that counts the key together with others.
     Together(MutexGuard<'a, Shard>, &'a Ceiling),
-}
-
-impl Held<'_> {
-    #[inline]
-    fn room(&mut self, claim: &Claim<'_>, now: Tick) -> u32 {
-        match self {
-            Self::Exact(place) => place.tally.room(claim.rule.measure(), now),
-            Self::Together(shard, ceiling) => shard.room(&claim.key.neighbourhood(), ceiling),
-        }
-    }
-
-    /// Counts what there is room for.
-    #[inline]
-    fn take(&mut self, claim: &Claim<'_>, now: Tick) {
-        match self {
-            Self::Exact(place) => {
-                if place.idle_from == Tick::ZERO {
-                    claim.note_use();
-                }
-                let (place, measure) = (&mut **place, claim.rule.measure());
-                place.tally.take(claim.cost, measure, now);
-                place.idle_from = place.tally.idle_from(measure, now);
-            }
-            Self::Together(shard, _) => shard.take_granted(&claim.key.neighbourhood(), claim.cost),
-        }
-    }
-
-    #[inline]
-    fn until(&self, claim: &Claim<'_>, n: u32, now: Tick) -> u64 {
-        match self {
-            Self::Exact(place) => place.tally.until(n, claim.rule.measure(), now),
-            Self::Together(shard, ceiling) => shard.until(&claim.key.neighbourhood(), n, ceiling, now),
-        }
-    }
 }

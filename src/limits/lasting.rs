@@ -132,8 +132,8 @@ impl Limiter {
         place.tally = Tally::Quota(Box::new(Quota::resume(owner, past, ceiling)));
     }
 
-    pub(super) fn begin_claimed(&self, claim: &Claim<'_>, place: &mut Place) {
-        if let Spot::Dense { number, .. } = claim.spot
+    pub(super) fn begin_claimed(&self, claim: &mut Claim<'_>) {
+        if let (Spot::Dense { number, .. }, Some(Held::Exact(place))) = (claim.spot, &mut claim.held)
             && !place.tally.is_quota()
         {
             self.begin_quota(claim.rule.rule(), claim.rule.measure(), number, place);
@@ -145,14 +145,13 @@ impl Limiter {
     #[cold]
     pub(super) fn reserve(
         &self,
-        claims: &[Option<Claim<'_>>],
-        held: &mut [Option<Held<'_>>],
+        claims: &mut [Option<Claim<'_>>],
         standings: &mut Standings,
         now: Tick,
     ) -> bool {
         let Some(quotas) = &self.quotas else { return true };
-        for (claim, held) in claims.iter().zip(held.iter_mut()) {
-            let (Some(claim), Some(Held::Exact(place))) = (claim, held) else { continue };
+        for claim in claims.iter_mut().flatten() {
+            let Some(Held::Exact(place)) = &mut claim.held else { continue };
             let (Tally::Quota(quota), Measure::Quota(ceiling)) = (&mut place.tally, claim.rule.measure())
             else {
                 continue;

@@ -55,6 +55,14 @@ pub(super) enum Tally {
     Held(u32),
 }
 
+/// How a tally stands after something was taken.
+pub(super) struct Spent {
+    /// From when on nothing counts, if nothing more is taken.
+    pub(super) idle_from: Tick,
+    /// Nanoseconds until there is room for what was asked.
+    pub(super) until: u64,
+}
+
 /// When one more of what is in flight may be over is not known; asking again after this is cheap.
 const SOON: u64 = 1_000_000_000;
 
@@ -106,8 +114,19 @@ impl Tally {
         }
     }
 
-    /// Counts `n` for which [`room`](Self::room) has just said that there is some.
+    /// Counts `n` for which [`room`](Self::room) has just said that there is some, and says how it stands
+    /// then: when all of it is over, and when there is room for `more`.
     #[inline]
+    pub(super) fn spend(&mut self, n: u32, more: u32, measure: &Measure, now: Tick) -> Spent {
+        if let (Self::Window(window), Measure::Window(ceiling)) = (&mut *self, measure) {
+            window.take_granted(n, now);
+            return Spent { idle_from: window.idle_from(ceiling), until: window.until(more, ceiling, now) };
+        }
+        self.take(n, measure, now);
+        Spent { idle_from: self.idle_from(measure, now), until: self.until(more, measure, now) }
+    }
+
+    /// Counts `n` for which [`room`](Self::room) has just said that there is some.
     pub(super) fn take(&mut self, n: u32, measure: &Measure, now: Tick) {
         match (self, measure) {
             (Self::Window(window), _) => window.take_granted(n, now),
