@@ -218,6 +218,8 @@ impl<'c> Compiler<'c> {
     }
 
     fn keys(&self) -> Vec<([u8; 32], Arc<Credential>)> {
+        // One for all who have the same: what many requests share stays in the processor's cache.
+        let mut scopes_fields = HashMap::new();
         let keys = self.config.credentials.iter().filter_map(|key| {
             let tenant = self.tenants.get(&key.tenant)?.clone();
             let own = self.config.tariffs.credentials.get(&key.id).copied();
@@ -235,7 +237,10 @@ impl<'c> Compiler<'c> {
                 told: [&*member("tenant", key.tenant.as_str()), &member("credential", key.id.as_str())]
                     .concat()
                     .into(),
-                scopes_field: field(&scope_words(&key.scopes)),
+                scopes_field: scopes_fields
+                    .entry(scope_words(&key.scopes))
+                    .or_insert_with_key(|words| field(words))
+                    .clone(),
             };
             Some((key.hash, Arc::new(credential)))
         });

@@ -20,6 +20,8 @@ pub(super) struct Exchange {
     pub(super) trail: Trail,
     /// The Host field as it came.
     pub(super) host: Option<HeaderValue>,
+    /// What admission said before there was a session, for the session to go on with.
+    pub(super) verdict: Option<Result<Admitted, Rejection>>,
     pub(super) admitted: Option<Admitted>,
     pub(super) rejection: Option<Rejection>,
     /// The held body, to be sent on.
@@ -68,6 +70,7 @@ impl Exchange {
             live: site.live.load_full(),
             trail: Trail::default(),
             host: None,
+            verdict: None,
             admitted: None,
             rejection: None,
             body: None,

@@ -2,7 +2,8 @@
 //! bytes, slow heads are cut off, and refusals get an answer in JSON. A head that passed is handed to
 //! Pingora as the bytes that it reads first.
 
-use super::exchange::RequestId;
+use super::early::{self, Early};
+use super::exchange::{Exchange, RequestId};
 use super::live::Site;
 use super::observe;
 use super::proxy::Proxy;
@@ -18,8 +19,11 @@ use pingora::protocols::http::v1::server::HttpSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use pingora_timeout::timeout;
+use std::future::{Future, poll_fn};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Sleep;
@@ -38,6 +42,14 @@ const LINGER_BYTES: usize = 256 * 1024;
 pub(super) struct Front {
     pub(super) proxy: Arc<HttpProxy<Proxy>>,
     pub(super) site: Arc<Site>,
+}
+
+/// How a connection has gone so far.
+#[derive(Clone, Copy)]
+enum Manner {
+    Usual,
+    /// Its last request was refused, so the next one may well be.
+    Refused,
 }
 
 /// What bounds the reading of one head.
@@ -66,9 +78,10 @@ impl HttpServerApp for Front {
     ) -> Option<ReusedHttpStream> {
         // No listener offers HTTP/2, so there is no other kind of session.
         let ServerSession::H1(session) = session else { return None };
-        let peer = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
         let mut stream = session.into_inner();
         let mut idle = Idle::default();
+        let mut manner = Manner::Usual;
         loop {
             match read(&mut stream, self.terms()?, &mut idle).await {
                 Reading::Closed => return None,
@@ -81,9 +94,22 @@ impl HttpServerApp for Front {
                     return None;
                 }
                 Reading::Whole(bytes) => {
-                    let reused = self.proxy.process_new_http(ready(stream, bytes), shutdown).await?;
-                    // Pingora's settings for a connection are the same for all here.
-                    (stream, _) = reused.consume();
+                    let handed = match self.early(manner, peer, &bytes, shutdown) {
+                        Early::Refused(answer) => {
+                            write(&mut stream, &answer).await?;
+                            continue;
+                        }
+                        Early::Decided(exchange) => Some(exchange),
+                        Early::Left => None,
+                    };
+                    let session = ready(stream, bytes, handed);
+                    let reused = self.proxy.process_new_http(session, shutdown).await?;
+                    // Pingora's settings for a connection are the same for all here, but for what the proxy
+                    // leaves behind after a refusal.
+                    let (kept, settings) = reused.consume();
+                    let refused = settings.and_then(|mut settings| settings.take_user_context());
+                    manner = refused.map_or(Manner::Usual, |_| Manner::Refused);
+                    stream = kept;
                 }
             }
         }
@@ -95,6 +121,17 @@ impl HttpServerApp for Front {
 }
 
 impl Front {
+    /// Looks at a head before a session is made for it, on connections where that has a point.
+    #[inline]
+    fn early(&self, manner: Manner, peer: Option<IpAddr>, bytes: &[u8], shutdown: &ShutdownWatch) -> Early {
+        match manner {
+            Manner::Usual => Early::Left,
+            // Pingora closes what is left when the edge goes down.
+            Manner::Refused if *shutdown.borrow() => Early::Left,
+            Manner::Refused => early::look(&self.site, peer, bytes),
+        }
+    }
+
     /// Those that are in force now.
     fn terms(&self) -> Option<Terms> {
         let live = self.site.live.load();
@@ -108,6 +145,8 @@ impl Front {
 #[derive(Default)]
 struct Idle {
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whom the timer wakes: while that is the same task, it need not be told again.
+    wakes: Option<Waker>,
 }
 
 impl Idle {
@@ -118,20 +157,36 @@ impl Idle {
         // After a reload the longest silence may be a shorter one.
         if timer.deadline() > end {
             timer.as_mut().reset(end);
+            self.wakes = None;
         }
-        loop {
-            timer.as_mut().await;
-            if timer.deadline() >= end {
-                return;
+        let wakes = &mut self.wakes;
+        poll_fn(|context| {
+            loop {
+                let waits = wakes.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
+                if waits && !timer.is_elapsed() {
+                    return Poll::Pending;
+                }
+                if timer.as_mut().poll(context).is_pending() {
+                    *wakes = Some(context.waker().clone());
+                    return Poll::Pending;
+                }
+                *wakes = None;
+                if timer.deadline() >= end {
+                    return Poll::Ready(());
+                }
+                timer.as_mut().reset(end);
             }
-            timer.as_mut().reset(end);
-        }
+        })
+        .await;
     }
 }
 
-/// A session whose first bytes are a head that was read already.
-fn ready(stream: Stream, head: BytesMut) -> ServerSession {
+/// A session whose first bytes are a head that was read already, and perhaps what was decided on it.
+fn ready(stream: Stream, head: BytesMut, handed: Option<Box<Exchange>>) -> ServerSession {
     let mut session = HttpSession::new(stream);
+    if let Some(exchange) = handed {
+        session.set_connection_user_context(Some(exchange));
+    }
     session.set_pipelined_prefix(head);
     session.set_read_timeout(Some(BODY_READ));
     session.set_write_timeout(Some(WRITE));
@@ -167,6 +222,15 @@ async fn read(stream: &mut Stream, terms: Terms, idle: &mut Idle) -> Reading {
             Err(_) => return Reading::Refused(Rejection::HeadTimeout, took(began)),
         }
     }
+}
+
+/// Writes an answer after which the connection stays; nothing when it does not.
+async fn write(stream: &mut Stream, answer: &[u8]) -> Option<()> {
+    let written = timeout(WRITE, async {
+        stream.write_all(answer).await?;
+        stream.flush().await
+    });
+    written.await.ok()?.ok()
 }
 
 /// Answers, then listens for a moment: a socket closed with unread bytes would reset the answer away.

@@ -12,23 +12,31 @@ use crate::ids::Name;
 use crate::limits::Standing;
 use crate::metrics::RouteSeries;
 use crate::signatures::Failure;
-use pingora::proxy::Session;
 use std::net::IpAddr;
 use std::time::Duration;
 
 /// The status that is logged when the client left before an answer (as nginx has it).
-const CLIENT_GONE: u16 = 499;
+pub(super) const CLIENT_GONE: u16 = 499;
+
+/// What was asked for, what was answered, and how much passed each way.
+pub(super) struct Seen<'a> {
+    pub(super) method: &'a str,
+    pub(super) path: &'a str,
+    pub(super) status: u16,
+    pub(super) bytes_in: usize,
+    pub(super) bytes_out: usize,
+}
 
 /// Counts and tells a finished exchange.
 pub(super) fn finished(
     site: &Site,
     exchange: &mut Exchange,
-    session: &Session,
+    seen: &Seen<'_>,
     error: Option<&pingora::Error>,
 ) {
     let whole = exchange.live.clone();
     let Some(live) = whole.as_ref() else { return };
-    let status = session.response_written().map_or(CLIENT_GONE, |head| head.status.as_u16());
+    let status = seen.status;
     told::settle(site, live, exchange, status);
     let took = exchange.started.elapsed();
     let series = live.series(exchange.trail.route);
@@ -43,7 +51,7 @@ pub(super) fn finished(
         signatures(site, scheme(live, exchange), verified);
     }
     if site.access_log.is_on() {
-        let line = line(live, exchange, session, status, took, error);
+        let line = line(live, exchange, seen, took, error);
         site.access_log.line(exchange.arrived, &line);
     }
 }
@@ -129,22 +137,20 @@ pub(super) fn refused_head(
 fn line(
     live: &Live,
     exchange: &Exchange,
-    session: &Session,
-    status: u16,
+    seen: &Seen<'_>,
     took: Duration,
     error: Option<&pingora::Error>,
 ) -> Line {
-    let head = session.req_header();
     let trail = &exchange.trail;
     let mut line = Line::begin(exchange.request_id.as_str());
     if let Some(client) = trail.client {
         line.word(member!("client"), AddressText::of(client).as_bytes());
     }
-    line.word(member!("method"), head.method.as_str().as_bytes());
+    line.word(member!("method"), seen.method.as_bytes());
     if let Some(host) = exchange.host.as_ref().and_then(|host| host.to_str().ok()) {
         line.text(member!("host"), host);
     }
-    line.text(member!("path"), head.uri.path());
+    line.text(member!("path"), seen.path);
     if let Some(index) = trail.route {
         line.told(&live.policy.routes[index].told);
     }
@@ -153,7 +159,7 @@ fn line(
         (None, Some(tenant)) => line.told(&tenant.told),
         (None, None) => {}
     }
-    line.number(member!("status"), status);
+    line.number(member!("status"), seen.status);
     refusal(&mut line, live, exchange);
     limits(&mut line, live, exchange);
     if let Some(verified) = &exchange.verified {
@@ -167,8 +173,8 @@ fn line(
     if exchange.duplicate {
         line.word(member!("replay"), b"duplicate");
     }
-    line.number(member!("bytes_in"), session.body_bytes_read());
-    line.number(member!("bytes_out"), session.body_bytes_sent());
+    line.number(member!("bytes_in"), seen.bytes_in);
+    line.number(member!("bytes_out"), seen.bytes_out);
     line.millis(member!("duration_ms"), took);
     passage(&mut line, exchange);
     if let Some(error) = error {

@@ -6,7 +6,7 @@ use super::federation;
 use super::headers::{self, Origin};
 use super::limits;
 use super::live::{Live, Site};
-use super::observe;
+use super::observe::{self, Seen};
 use super::quotas;
 use super::respond;
 use super::sign;
@@ -17,12 +17,13 @@ use crate::admission::{Admitted, Head, Now, Rejection};
 use crate::config::checked::Target;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{header, request, response};
+use http::{HeaderMap, Method, header, request, response};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
+use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -50,22 +51,37 @@ fn peer_of(session: &Session) -> Option<IpAddr> {
     session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
 }
 
+/// Walks a head through admission: method, path without query, fields.
+pub(super) fn admit(
+    site: &Site,
+    live: &Live,
+    peer: Option<IpAddr>,
+    (method, path, fields): (&Method, &str, &HeaderMap),
+    exchange: &mut Exchange,
+) -> Result<Admitted, Rejection> {
+    // A listener on a Unix socket has no address; its clients are this host's.
+    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    if live.policy.trusts(peer)
+        && let Some(id) = fields.get("x-request-id").and_then(RequestId::taken)
+    {
+        exchange.request_id = id;
+    }
+    exchange.host = fields.get(header::HOST).cloned();
+    let host = exchange.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let view = Head { peer, method, host, path, fields };
+    let now = Now { tick: site.tick(exchange.started), unix: exchange.arrived.as_secs() };
+    live.policy.admit(view, now, &mut exchange.trail)
+}
+
 impl Proxy {
-    /// Walks the head through admission.
+    /// Walks the head through admission, unless that was done before there was a session.
     fn admit(&self, live: &Live, session: &Session, exchange: &mut Exchange) -> Result<Admitted, Rejection> {
-        let head = session.req_header();
-        // A listener on a Unix socket has no address; its clients are this host's.
-        let peer = peer_of(session).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        if live.policy.trusts(peer)
-            && let Some(id) = head.headers.get("x-request-id").and_then(RequestId::taken)
-        {
-            exchange.request_id = id;
+        if let Some(verdict) = exchange.verdict.take() {
+            return verdict;
         }
-        exchange.host = head.headers.get(header::HOST).cloned();
-        let host = exchange.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let view = Head { peer, method: &head.method, host, path: head.uri.path(), fields: &head.headers };
-        let now = Now { tick: self.site.tick(exchange.started), unix: exchange.arrived.as_secs() };
-        live.policy.admit(view, now, &mut exchange.trail)
+        let head = session.req_header();
+        let asked = (&head.method, head.uri.path(), &head.headers);
+        admit(&self.site, live, peer_of(session), asked, exchange)
     }
 
     /// Everything that may refuse before the upstream is even connected to.
@@ -145,6 +161,27 @@ impl ProxyHttp for Proxy {
 
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
+    /// What was decided before there was a session comes along with it.
+    fn on_connection_reuse(
+        &self,
+        _: &mut Session,
+        exchange: &mut Self::CTX,
+        handed: Box<dyn Any + Send + Sync>,
+    ) {
+        if let Ok(decided) = handed.downcast::<Exchange>() {
+            *exchange = decided;
+        }
+    }
+
+    /// Tells [`front`](super::front) of a refusal.
+    fn persist_connection_context(
+        &self,
+        _: &Session,
+        exchange: &Self::CTX,
+    ) -> Option<Box<dyn Any + Send + Sync>> {
+        exchange.rejection.as_ref().map(|_| Box::new(()) as Box<dyn Any + Send + Sync>)
+    }
+
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> pingora::Result<bool> {
         let whole = exchange.live.clone();
         let live = whole.as_ref().as_ref().ok_or_else(unconfigured)?;
@@ -180,7 +217,9 @@ impl ProxyHttp for Proxy {
         exchange: &mut Self::CTX,
     ) -> pingora::Result<Box<HttpPeer>> {
         exchange.tries += 1;
-        exchange.dialled = Some(Instant::now());
+        // A request whose body was not held has only just come: the clock is looked at once.
+        let straight = exchange.tries == 1 && exchange.held.is_none();
+        exchange.dialled = Some(if straight { exchange.started } else { Instant::now() });
         match exchange.pool.as_ref().ok_or_else(unconfigured)?.pick() {
             Some(peer) => Ok(peer),
             None => Err(carry(exchange, Rejection::NoAddress)),
@@ -339,7 +378,16 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, exchange: &mut Self::CTX) {
-        observe::finished(&self.site, exchange, session, error);
+        let head = session.req_header();
+        let status = session.response_written().map_or(observe::CLIENT_GONE, |head| head.status.as_u16());
+        let seen = Seen {
+            method: head.method.as_str(),
+            path: head.uri.path(),
+            status,
+            bytes_in: session.body_bytes_read(),
+            bytes_out: session.body_bytes_sent(),
+        };
+        observe::finished(&self.site, exchange, &seen, error);
     }
 
     /// The access log tells it, once.

@@ -10,10 +10,10 @@ use crate::admission::Rejection;
 use crate::config::checked::Denial;
 use crate::limits::headers as limits;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header, response};
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::date::get_cached_date;
 use pingora::proxy::Session;
-use std::fmt::Write as _;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -31,21 +31,46 @@ pub(super) async fn refuse(
         exchange.rejection = Some(rejection);
         return Ok(());
     }
-    let mut head = http::Response::new(()).into_parts().0;
-    head.status =
-        StatusCode::from_u16(rejection.answer().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    head.headers.reserve(10);
-    let body = body(&rejection, exchange, &mut head.headers);
-    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    head.headers.insert(header::CACHE_CONTROL, NO_STORE);
-    head.headers.insert(headers::X_REQUEST_ID, exchange.request_id.field());
-    fields(&rejection, &mut head.headers);
+    let (head, body) = answer(exchange, &rejection);
     if rejection.closes() {
         session.set_keepalive(None);
     }
     exchange.rejection = Some(rejection);
     session.write_response_header(Box::new(ResponseHeader::from(head)), false).await?;
     session.write_response_body(Some(body), true).await
+}
+
+/// The answer to a refusal.
+fn answer(exchange: &Exchange, rejection: &Rejection) -> (response::Parts, Bytes) {
+    let mut head = http::Response::new(()).into_parts().0;
+    head.status =
+        StatusCode::from_u16(rejection.answer().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    head.headers.reserve(10);
+    let body = body(rejection, exchange, &mut head.headers);
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    head.headers.insert(header::CACHE_CONTROL, NO_STORE);
+    head.headers.insert(headers::X_REQUEST_ID, exchange.request_id.field());
+    fields(rejection, &mut head.headers);
+    (head, body)
+}
+
+/// The same answer as it goes over the wire, for a request that no session was made for; the connection
+/// stays. Also the length of its body.
+pub(super) fn early(exchange: &Exchange, rejection: &Rejection) -> (Vec<u8>, usize) {
+    let (head, body) = answer(exchange, rejection);
+    let mut out = Vec::with_capacity(1024);
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(head.status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(head.status.canonical_reason().unwrap_or("Refused").as_bytes());
+    out.extend_from_slice(b"\r\n");
+    // As a session writes them.
+    ResponseHeader::from(head).header_to_h1_wire(&mut out);
+    out.extend_from_slice(b"Date: ");
+    out.extend_from_slice(get_cached_date().as_bytes());
+    out.extend_from_slice(b"\r\nConnection: keep-alive\r\n\r\n");
+    out.extend_from_slice(&body);
+    (out, body.len())
 }
 
 /// Fields that a refusal brings along.
@@ -95,25 +120,23 @@ fn body(rejection: &Rejection, exchange: &Exchange, fields: &mut HeaderMap) -> B
 /// The problem of a spent limit names the rules; its fields describe the one that keeps longest.
 fn limited(live: &Live, exchange: &Exchange, head: &mut HeaderMap) -> Bytes {
     head.insert(header::CONTENT_TYPE, PROBLEM);
-    let mut text = String::with_capacity(384);
+    let mut text = String::with_capacity(512);
     let problem = limits::QUOTA_EXCEEDED;
-    let _ = write!(
-        text,
-        "{{\"type\":\"{}\",\"title\":\"{}\",\"status\":429,\"violated-policies\":[",
-        problem.type_uri, problem.title
-    );
+    for part in ["{\"type\":\"", problem.type_uri, "\",\"title\":\"", problem.title] {
+        text.push_str(part);
+    }
+    text.push_str("\",\"status\":429,\"violated-policies\":[");
     if let Some((rules, decision)) = exchange.trail.limits(&live.policy) {
         told::fields(rules, decision, None, live.policy.dialect, head);
         for (place, name) in decision.violated_policies(rules).enumerate() {
-            let comma = if place == 0 { "" } else { "," };
-            let _ = write!(text, "{comma}\"{name}\"");
+            text.push_str(if place == 0 { "\"" } else { ",\"" });
+            text.push_str(name.as_str());
+            text.push('"');
         }
     }
-    let id = exchange.request_id.as_str();
-    let _ = writeln!(
-        text,
-        "],\"error\":\"Too many requests\",\"code\":\"limit_exceeded\",\"request_id\":\"{id}\"}}"
-    );
+    text.push_str("],\"error\":\"Too many requests\",\"code\":\"limit_exceeded\",\"request_id\":\"");
+    text.push_str(exchange.request_id.as_str());
+    text.push_str("\"}\n");
     Bytes::from(text)
 }
 

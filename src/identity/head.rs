@@ -2,7 +2,8 @@
 //!
 //! Parsers differ on what they forgive, and a request that two of them read differently can be smuggled
 //! past one to the other. So this guard forgives nothing: a head either has one reading or is refused.
-//! It does not build a request; the server's parser does that from the same bytes afterwards.
+//! It does not build a request; the server's parser does that from the same bytes afterwards. Who must
+//! know sooner gets the parts as they were read here.
 
 /// Longest target that the server's parser takes.
 const MAX_TARGET: usize = 65_534;
@@ -87,15 +88,39 @@ pub enum HeadFault {
 /// [`HeadFault`]: the connection must be answered with it and closed.
 pub fn examine(bytes: &[u8], bounds: Bounds) -> Result<Progress, HeadFault> {
     let mut walk = Walk { bytes: &bytes[..bytes.len().min(bounds.max_bytes)], at: 0 };
-    match walk.head(bounds.max_fields) {
-        Ok((version, framing)) => {
-            framing.settle(version, bytes.len() > walk.at)?;
+    match walk.head(bounds.max_fields, |_, _| {}) {
+        Ok((line, framing)) => {
+            framing.settle(line.version, bytes.len() > walk.at)?;
             Ok(Progress::Whole { len: walk.at })
         }
         Err(Stop::More) if bytes.len() >= bounds.max_bytes => Err(HeadFault::TooLarge),
         Err(Stop::More) => Ok(Progress::Partial),
         Err(Stop::Fault(fault)) => Err(fault),
     }
+}
+
+/// What a head says, each part as it came.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Parts<'a> {
+    /// Method.
+    pub method: &'a [u8],
+    /// Path and query.
+    pub target: &'a [u8],
+    /// Whether it is HTTP/1.1, where connections stay open unless somebody says otherwise.
+    pub is_http11: bool,
+    /// Names, and values without the space around them.
+    pub fields: Vec<(&'a [u8], &'a [u8])>,
+}
+
+/// The parts of a head that [`examine`] found whole, where no bytes follow it.
+#[must_use]
+pub fn parts(bytes: &[u8], bounds: Bounds) -> Option<Parts<'_>> {
+    let mut walk = Walk { bytes, at: 0 };
+    let mut fields = Vec::with_capacity(16);
+    let (line, _) =
+        walk.head(bounds.max_fields, |name, value| fields.push((name, value.trim_ascii()))).ok()?;
+    let is_http11 = line.version == Version::Http11;
+    (walk.at == bytes.len()).then_some(Parts { method: line.method, target: line.target, is_http11, fields })
 }
 
 /// Why a walk ends before the empty line.
@@ -118,8 +143,14 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn head(&mut self, max_fields: usize) -> Result<(Version, Framing), Stop> {
-        let version = self.request_line()?;
+    /// `each` is shown every field.
+    #[inline]
+    fn head(
+        &mut self,
+        max_fields: usize,
+        mut each: impl FnMut(&'a [u8], &'a [u8]),
+    ) -> Result<(RequestLine<'a>, Framing), Stop> {
+        let line = self.request_line()?;
         let mut framing = Framing::default();
         let mut count = 0;
         while self.peek()? != b'\r' {
@@ -127,13 +158,15 @@ impl<'a> Walk<'a> {
             if count > max_fields {
                 return Err(HeadFault::TooManyFields.into());
             }
-            self.field(&mut framing)?;
+            let (name, value) = self.field()?;
+            framing.field(name, value)?;
+            each(name, value);
         }
         self.line_end(HeadFault::LineEnding)?;
-        Ok((version, framing))
+        Ok((line, framing))
     }
 
-    fn request_line(&mut self) -> Result<Version, Stop> {
+    fn request_line(&mut self) -> Result<RequestLine<'a>, Stop> {
         let method = self.run(TOKEN)?;
         if method.is_empty() || self.peek()? != b' ' {
             return Err(HeadFault::RequestLine.into());
@@ -142,7 +175,7 @@ impl<'a> Walk<'a> {
             return Err(HeadFault::Method.into());
         }
         self.at += 1;
-        self.target()?;
+        let target = self.target()?;
         let version = match self.run(PATH)? {
             _ if self.peek()? == b' ' => return Err(HeadFault::RequestLine.into()),
             b"HTTP/1.1" => Version::Http11,
@@ -150,12 +183,12 @@ impl<'a> Walk<'a> {
             _ => return Err(HeadFault::Version.into()),
         };
         self.line_end(HeadFault::RequestLine)?;
-        Ok(version)
+        Ok(RequestLine { method, target, version })
     }
 
     /// The target and the space behind it: bytes that browsers and tools send in a path and a query, and
     /// that the server's parser takes (RFC 3986 has fewer).
-    fn target(&mut self) -> Result<(), Stop> {
+    fn target(&mut self) -> Result<&'a [u8], Stop> {
         let from = self.at;
         match self.peek()? {
             b'/' => {}
@@ -166,7 +199,8 @@ impl<'a> Walk<'a> {
         if self.peek()? == b'?' {
             self.run(QUERY)?;
         }
-        if self.at - from > MAX_TARGET {
+        let target = &self.bytes[from..self.at];
+        if target.len() > MAX_TARGET {
             return Err(HeadFault::Target.into());
         }
         match self.peek()? {
@@ -174,10 +208,10 @@ impl<'a> Walk<'a> {
             b'\r' => return Err(HeadFault::RequestLine.into()),
             _ => return Err(HeadFault::Target.into()),
         }
-        Ok(())
+        Ok(target)
     }
 
-    fn field(&mut self, framing: &mut Framing) -> Result<(), Stop> {
+    fn field(&mut self) -> Result<(&'a [u8], &'a [u8]), Stop> {
         let name = self.run(TOKEN)?;
         match self.peek()? {
             b':' if !name.is_empty() => self.at += 1,
@@ -186,7 +220,7 @@ impl<'a> Walk<'a> {
         }
         let value = self.value()?;
         self.line_end(HeadFault::FieldValue)?;
-        Ok(framing.field(name, value)?)
+        Ok((name, value))
     }
 
     /// Passes over bytes of a class, up to the first that is of another.
@@ -226,6 +260,13 @@ impl<'a> Walk<'a> {
             [_, ..] => Err(fault.into()),
         }
     }
+}
+
+/// The first line.
+struct RequestLine<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    version: Version,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

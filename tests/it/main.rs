@@ -29,6 +29,7 @@ mod meshes;
 mod operations;
 mod quotas;
 mod reasons;
+mod refusals;
 mod reload;
 mod replay;
 mod shutdown;
