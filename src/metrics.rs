@@ -3,6 +3,10 @@
 //! Label values come from the config or from closed sets in the code, never from a client, so the number
 //! of series is bounded by what the operator wrote. Nothing is global: one [`Metrics`] is handed in.
 
+mod store;
+
+pub use store::{StoreMetrics, StoreSeries};
+
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -16,7 +20,7 @@ const LATENCY: &[f64] =
 /// Status codes that get a series of their own; all others are counted as `other`.
 const CODES: &[u16] = &[
     101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410,
-    411, 412, 413, 415, 417, 422, 426, 428, 429, 431, 499, 500, 501, 502, 503, 504, 505,
+    411, 412, 413, 415, 417, 422, 426, 428, 429, 431, 499, 500, 501, 502, 503, 504, 505, 507,
 ];
 
 /// The label of requests that no route took.
@@ -83,12 +87,8 @@ pub struct Metrics {
     pub limiter_addresses: IntGauge,
     /// Requests refused because their quota could not be written down.
     pub quota_failures: IntGauge,
-    /// Store operations.
-    pub store_operations: IntCounterVec,
-    /// Time of store operations.
-    pub store_seconds: HistogramVec,
-    /// Changes of the store that have no vectors yet.
-    pub store_embedding_lag: IntGauge,
+    /// What the embedded store does.
+    pub store: StoreSeries,
 }
 
 impl Metrics {
@@ -222,12 +222,7 @@ impl Metrics {
                 "quota_unwritten",
                 "Requests refused since the start because their quota could not be written down.",
             ),
-            store_operations: make.store_counters(),
-            store_seconds: make.store_histograms(),
-            store_embedding_lag: make.store_gauge(
-                "mesh_store_embedding_lag_changes",
-                "Changes that have no vectors yet; 0 when the index is up with the writes.",
-            ),
+            store: StoreSeries::new(&registry),
             registry: registry.clone(),
         };
         let build = make.gauges("build_info", "The running version, as a label.", &["version"]);
@@ -258,13 +253,17 @@ impl Metrics {
     /// All series as Prometheus' text format, version 0.0.4.
     #[must_use]
     pub fn text(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        // Writing to a Vec cannot fail, and families of one registry are consistent.
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
-            tracing::error!(%error, "metrics could not be written");
-        }
-        out
+        text(&self.registry)
     }
+}
+
+fn text(registry: &Registry) -> Vec<u8> {
+    let mut out = Vec::new();
+    // Writing to a Vec cannot fail, and families of one registry are consistent.
+    if let Err(error) = TextEncoder::new().encode(&registry.gather(), &mut out) {
+        tracing::error!(%error, "metrics could not be written");
+    }
+    out
 }
 
 impl Default for Metrics {
@@ -332,26 +331,6 @@ impl Maker<'_> {
     fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         let opts = HistogramOpts { common_opts: edge(name, help), buckets: LATENCY.to_vec() };
         self.registered(HistogramVec::new(opts, labels))
-    }
-
-    fn store_gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.registered(IntGauge::new(name, help))
-    }
-
-    fn store_counters(&self) -> IntCounterVec {
-        let opts = Opts::new("mesh_store_operations_total", "Store operations by kind and outcome.");
-        self.registered(IntCounterVec::new(opts, &["operation", "outcome"]))
-    }
-
-    fn store_histograms(&self) -> HistogramVec {
-        let common_opts = Opts::new(
-            "mesh_store_operation_duration_seconds",
-            "Time of store operations, until durable for writes.",
-        );
-        self.registered(HistogramVec::new(
-            HistogramOpts { common_opts, buckets: LATENCY.to_vec() },
-            &["operation"],
-        ))
     }
 }
 

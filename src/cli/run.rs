@@ -1,5 +1,6 @@
 //! `run`: config, log, the services inside, then the edge.
 
+use super::store::Counted;
 use super::{ConfigArg, Failure, logging, quickstart};
 use crate::config::Effects;
 use crate::config::checked::{Config, EmbeddedStore};
@@ -10,7 +11,7 @@ use crate::edge::{Outbox, Replay, Site, admin, outbox_socket, quotas};
 use crate::hub::{self, Fleet};
 use crate::limits::{Limiter, Tick};
 use crate::metrics::Metrics;
-use crate::store::{self, Observe, Op, Outcome, Store, Trust};
+use crate::store::{self, Store, Trust};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -118,7 +119,8 @@ fn open(embedded: &EmbeddedStore, metrics: &Arc<Metrics>) -> Result<Arc<Store>, 
     }
     let mut settings = store::Settings::new(embedded.database.clone(), embedded.legacy_tenant.clone());
     settings.embedder = store::Embedder::configured(&embedded.embeddings);
-    let observe = Arc::new(StoreSeries { metrics: metrics.clone() });
+    settings.policy = store::Policy::new(embedded.rules.clone());
+    let observe = Arc::new(Counted(metrics.store.clone()));
     let store = Store::open(&settings, observe).map_err(|error| {
         Failure::caused(&format!("the store {} cannot be opened", embedded.database.display()), &error)
     })?;
@@ -191,21 +193,4 @@ fn ready(store: Arc<Store>) -> admin::Ready {
         let store = store.clone();
         Box::pin(async move { store.is_available().await })
     })
-}
-
-/// Counts what the embedded store does.
-#[derive(Debug)]
-struct StoreSeries {
-    metrics: Arc<Metrics>,
-}
-
-impl Observe for StoreSeries {
-    fn operation(&self, op: Op, outcome: Outcome, seconds: f64) {
-        self.metrics.store_operations.with_label_values(&[op.as_str(), outcome.as_str()]).inc();
-        self.metrics.store_seconds.with_label_values(&[op.as_str()]).observe(seconds);
-    }
-
-    fn embedding_lag(&self, changes: i64) {
-        self.metrics.store_embedding_lag.set(changes);
-    }
 }

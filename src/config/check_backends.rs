@@ -6,7 +6,7 @@ use super::checker::{Checker, Known, shown};
 use super::problems::printable;
 use super::tree::{Document, Spot};
 use super::urls::{check_control_ui, gateway_url, split_authority};
-use super::{Surroundings, check_embeddings, raw, secrets};
+use super::{Surroundings, check_embeddings, check_store, raw, secrets};
 use crate::ids::{GatewayId, Name, TenantId};
 use crate::secret::Secret;
 use std::collections::{BTreeMap, HashMap};
@@ -190,8 +190,10 @@ fn embedded(
         None => TenantId::parse("default").ok()?,
     };
     let embeddings = check_embeddings::embeddings(&raw.embeddings, spot.key("embeddings"), checker, around)?;
+    let rules = check_store::store_rules(&raw.rules, spot.key("rules"), Some(&identity.known), checker)?;
     let database = PathBuf::from(&raw.database);
-    Some(UpstreamTarget::Embedded(EmbeddedStore { database, legacy_tenant, embeddings }))
+    let store = EmbeddedStore { database, legacy_tenant, embeddings, rules };
+    Some(UpstreamTarget::Embedded(Box::new(store)))
 }
 
 fn headers(

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::checked_federation::{Grant, Mesh, Outbox, Peer, Sign, SignScheme, SigningKey, SigningSecret};
+pub use super::checked_store::StoreRules;
 pub use super::checked_verify::{
     Hmac, HmacPart, HttpSignatures, MeshRules, Replay, ReplayCache, Scheme, Sender, SenderKind, Signer,
     SignerKey, Verify, WEB_BOT_AUTH,
@@ -292,7 +293,7 @@ pub enum UpstreamTarget {
     /// `host:port` texts, checked for form; resolved later, since names move.
     Servers(Vec<String>),
     /// The store inside this process.
-    Embedded(EmbeddedStore),
+    Embedded(Box<EmbeddedStore>),
 }
 
 /// The store inside this process.
@@ -304,6 +305,8 @@ pub struct EmbeddedStore {
     pub legacy_tenant: TenantId,
     /// Where vectors come from.
     pub embeddings: Embeddings,
+    /// What tenants may keep, and for how long.
+    pub rules: StoreRules,
 }
 
 /// Where a store's vectors come from.
@@ -482,7 +485,7 @@ impl Config {
     #[must_use]
     pub fn embedded(&self) -> Option<&EmbeddedStore> {
         self.upstreams.iter().find_map(|upstream| match &upstream.target {
-            UpstreamTarget::Embedded(store) => Some(store),
+            UpstreamTarget::Embedded(store) => Some(&**store),
             UpstreamTarget::Servers(_) => None,
         })
     }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 pub use super::raw_federation::{Border, Grant, GrantEntry, Mesh, Outbox, Sign, SignScheme, SigningKey};
+pub use super::raw_store::StoreRules;
 pub use super::raw_verify::{
     Canonical, Hmac, HmacAlgorithm, HmacEncoding, ReplayAnswer, ReplayCache, ReplaySync, Scheme, SetupCalls,
     Signer, Verify,
@@ -552,6 +553,9 @@ pub struct Embedded {
     /// Where vectors for `mode=semantic` come from. Default: the vectorizer that is built in.
     #[serde(default)]
     pub embeddings: Embeddings,
+    /// What tenants may keep, and for how long.
+    #[serde(default)]
+    pub rules: StoreRules,
 }
 
 /// Where vectors for `mode=semantic` come from.

@@ -11,7 +11,7 @@ use super::policy::Policy;
 use super::reply::{self, Refusal};
 use super::search::Query;
 use super::uri::Parameters;
-use super::{Store, batch_api, body, feed_api, keys_api, list_api, rows_api, sync_api};
+use super::{Store, batch_api, body, feed_api, keys_api, list_api, rows_api, sync_api, usage_api};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, RawQuery, State};
@@ -85,6 +85,7 @@ pub(crate) fn router(store: Arc<Store>, trust: Trust, closing: watch::Receiver<b
         .route("/mesh/batch", post(batch_api::batch))
         .route("/mesh/changes", get(feed_api::changes))
         .route("/mesh/sync", post(sync_api::sync))
+        .route("/mesh/usage", get(usage_api::usage))
         .route("/mesh/tenant", delete(batch_api::erase))
         .fallback(|| async { Refusal::NotFound })
         .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed })

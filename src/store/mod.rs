@@ -15,6 +15,7 @@ mod cursor;
 mod embed;
 mod error;
 mod feed_api;
+mod guard;
 mod http;
 #[cfg(test)]
 mod http_tests;
@@ -35,11 +36,13 @@ mod semantic;
 mod serve;
 pub mod socket;
 mod sqlite;
+mod sweeper;
 mod sync_api;
 #[cfg(test)]
 mod testing;
 mod transfer;
 mod uri;
+mod usage_api;
 mod watch;
 mod words;
 
@@ -51,11 +54,11 @@ pub use error::{CommitError, OpenError, StoreError};
 pub use json::Json;
 pub use model::{
     Act, Action, Bounds, Change, Condition, Conflict, Content, Done, Expiry, Filter, Found, Hit, Interest,
-    Kind, NewMemory, NewSkill, NodeKeys, Page, Place, Row, Stamp, Stretch, Target, ToJson, Usage, Version,
-    Write,
+    Kind, NewMemory, NewSkill, NodeKeys, Page, Place, Row, Stamp, Stretch, Swept, Target, ToJson, Upkeep,
+    Usage, Version, Write,
 };
 pub use observe::{Observe, Op, Outcome, Unobserved};
-pub use policy::{Policy, ScopeTtl, TenantRules};
+pub use policy::Policy;
 pub use postgres::{LinkError, SchemaError};
 pub use ranking::Marks;
 pub use search::{Mode, Query, SearchError};
@@ -120,6 +123,7 @@ pub struct Store {
     observe: Arc<dyn Observe>,
     policy: Arc<Policy>,
     embedder: Option<Embedder>,
+    clock: Clock,
     behind: Behind,
     bells: Bells,
 }
@@ -136,7 +140,7 @@ impl Store {
     /// # Errors
     /// [`OpenError`]; the file is then as it was.
     pub fn open(settings: &Settings, observe: Arc<dyn Observe>) -> Result<Self, OpenError> {
-        let Settings { database, legacy_tenant, readers, waiting, clock, policy, embedder } = settings;
+        let Settings { database, legacy_tenant, readers, waiting, clock, .. } = settings;
         let (engine, opened) =
             sqlite::Engine::open(database, legacy_tenant, *readers, *waiting, clock.clone())?;
         let database = database.display();
@@ -156,7 +160,7 @@ impl Store {
                 );
             }
         }
-        Ok(Self::over(Repository::Sqlite(engine), observe, policy.clone(), embedder.clone()))
+        Ok(Self::over(Repository::Sqlite(engine), observe, settings))
     }
 
     /// Connects to a PostgreSQL server and brings its tables up to date. `connections` is the most that are
@@ -171,21 +175,16 @@ impl Store {
         observe: Arc<dyn Observe>,
     ) -> Result<Self, OpenError> {
         let engine = postgres::Engine::open(url, connections, settings.clock.clone()).await?;
-        let (policy, embedder) = (settings.policy.clone(), settings.embedder.clone());
-        Ok(Self::over(Repository::Postgres(engine), observe, policy, embedder))
+        Ok(Self::over(Repository::Postgres(engine), observe, settings))
     }
 
-    fn over(
-        repository: Repository,
-        observe: Arc<dyn Observe>,
-        policy: Policy,
-        embedder: Option<Embedder>,
-    ) -> Self {
+    fn over(repository: Repository, observe: Arc<dyn Observe>, settings: &Settings) -> Self {
         Self {
             repository,
             observe,
-            policy: Arc::new(policy),
-            embedder,
+            policy: Arc::new(settings.policy.clone()),
+            embedder: settings.embedder.clone(),
+            clock: settings.clock.clone(),
             behind: Behind::default(),
             bells: Bells::default(),
         }
@@ -343,13 +342,20 @@ impl Store {
         Ok(had)
     }
 
-    /// Takes away what has expired and the feed's entries from before a Unix second; says how many rows.
+    /// What upkeep leaves now, by the policy.
+    #[must_use]
+    pub fn upkeep(&self) -> Upkeep {
+        self.policy.upkeep(self.clock.seconds())
+    }
+
+    /// One step of upkeep: takes away some of what has expired, and of what is older or more than it leaves; says
+    /// how much. Nothing is left to do when it was nothing.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn sweep(&self, access: &Access, feed_from: i64, most: u32) -> Result<u32, StoreError> {
-        let swept = self.repository.sweep(access, feed_from, most).await?;
-        if swept > 0 {
+    pub async fn sweep(&self, access: &Access, upkeep: Upkeep) -> Result<Swept, StoreError> {
+        let swept = self.repository.sweep(access, upkeep).await?;
+        if swept.rows > 0 {
             self.bells.ring(access.tenant());
         }
         Ok(swept)

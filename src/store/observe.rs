@@ -1,5 +1,7 @@
 //! What the store tells whoever counts. Closed sets, so that a count can never have endless labels.
 
+use super::model::Swept;
+
 /// What was asked of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Op {
@@ -41,11 +43,13 @@ pub enum Op {
     Changes,
     /// Messages of the mesh's own synchronisation.
     Sync,
+    /// What a tenant keeps.
+    Usage,
 }
 
 impl Op {
     /// Every operation, for whoever wants to start all counts at nought.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::MemoryGet,
         Self::MemoryList,
         Self::MemorySearch,
@@ -65,6 +69,7 @@ impl Op {
         Self::Erase,
         Self::Changes,
         Self::Sync,
+        Self::Usage,
     ];
 
     /// A label.
@@ -90,6 +95,7 @@ impl Op {
             Self::Erase => "erase",
             Self::Changes => "changes",
             Self::Sync => "sync",
+            Self::Usage => "usage",
         }
     }
 }
@@ -151,6 +157,15 @@ pub trait Observe: Send + Sync {
 
     /// So many changes have no vectors yet.
     fn embedding_lag(&self, changes: i64);
+
+    /// A step of upkeep took this away.
+    fn swept(&self, _: Swept) {}
+
+    /// A round of upkeep failed.
+    fn sweep_failed(&self) {}
+
+    /// A write was refused because it fits this pattern of secrets.
+    fn secret_refused(&self, _: &'static str) {}
 }
 
 /// Nobody counts.

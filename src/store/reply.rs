@@ -4,6 +4,7 @@ use super::access::Stranger;
 use super::conditions;
 use super::embed::EmbedError;
 use super::error::{CommitError, StoreError};
+use super::guard::Pattern;
 use super::model::{Conflict, Done, Row, Stamp, ToJson, Version};
 use super::observe::Outcome;
 use super::search::SearchError;
@@ -61,6 +62,8 @@ pub(crate) enum Refusal {
     NotConfirmed,
     /// A scope, key or value is longer than may be.
     TooLong,
+    /// It fits this pattern of secrets.
+    Secret(Pattern),
     /// A condition that cannot be read, or two.
     InvalidCondition,
     /// A write that must say what it has read does not.
@@ -96,6 +99,14 @@ pub(crate) enum Refusal {
     /// The database failed.
     Unavailable,
 }
+
+/// Words that stay the same, for programs that tell refusals of one status apart. Answers that clients of the
+/// untenanted store know have none.
+const CODES: &[(Refusal, &str)] = &[
+    (Refusal::TooLong, "too_long"),
+    (Refusal::TooManyRows, "too_many_rows"),
+    (Refusal::TooManyBytes, "too_many_bytes"),
+];
 
 impl Refusal {
     fn parts(self) -> (StatusCode, &'static str, Outcome) {
@@ -135,6 +146,11 @@ impl Refusal {
             Self::TooLong => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "Scope, key or value too long", Outcome::Invalid)
             }
+            Self::Secret(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "This looks like a secret and is not kept",
+                Outcome::Invalid,
+            ),
             Self::InvalidCondition => {
                 (StatusCode::BAD_REQUEST, "Invalid If-Match or If-None-Match", Outcome::Invalid)
             }
@@ -188,8 +204,21 @@ impl Refusal {
 impl Refusal {
     /// The answer when it is one of several operations that is refused.
     pub(crate) fn at(self, index: usize) -> Response {
+        self.told(&format!(",\"index\":{index}"))
+    }
+
+    /// Words and codes are ours and need no escape.
+    fn told(self, more: &str) -> Response {
         let (status, words, _) = self.parts();
-        let mut response = json(status, format!("{{\"error\":\"{words}\",\"index\":{index}}}").into_bytes());
+        let coded = CODES.iter().find(|(refusal, _)| *refusal == self);
+        let code = match (self, coded) {
+            (Self::Secret(pattern), _) => {
+                format!(",\"code\":\"secret_found\",\"pattern\":\"{pattern}\"")
+            }
+            (_, Some((_, code))) => format!(",\"code\":\"{code}\""),
+            (_, None) => String::new(),
+        };
+        let mut response = json(status, format!("{{\"error\":\"{words}\"{code}{more}}}").into_bytes());
         self.fields(response.headers_mut());
         response
     }
@@ -206,10 +235,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let (status, words, _) = self.parts();
-        let mut response = json(status, format!("{{\"error\":\"{words}\"}}").into_bytes());
-        self.fields(response.headers_mut());
-        response
+        self.told("")
     }
 }
 

@@ -9,7 +9,7 @@
 use super::access::Access;
 use super::error::{CommitError, StoreError};
 use super::model::{
-    Bounds, Done, Filter, Interest, Page, Place, Row, Stretch, Target, Usage, Version, Write,
+    Bounds, Done, Filter, Interest, Page, Place, Row, Stretch, Swept, Target, Upkeep, Usage, Version, Write,
 };
 use super::ranking::Candidate;
 use super::search::Looked;
@@ -143,12 +143,11 @@ impl Repository {
         }
     }
 
-    /// Takes away what has expired and entries of the feed from before `feed_from` (Unix seconds); at most
-    /// `most` rows. Says how many rows were taken.
-    pub(crate) async fn sweep(&self, access: &Access, feed_from: i64, most: u32) -> Result<u32, StoreError> {
+    /// One step of upkeep; says how much it took away.
+    pub(crate) async fn sweep(&self, access: &Access, upkeep: Upkeep) -> Result<Swept, StoreError> {
         match self {
-            Self::Sqlite(engine) => engine.sweep(access, feed_from, most).await,
-            Self::Postgres(engine) => engine.sweep(access, feed_from, most).await,
+            Self::Sqlite(engine) => engine.sweep(access, upkeep).await,
+            Self::Postgres(engine) => engine.sweep(access, upkeep).await,
         }
     }
 

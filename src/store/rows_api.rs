@@ -9,6 +9,7 @@ use super::conditions::{self, Demand};
 use super::http::{App, MEMORY, SKILLS, below};
 use super::model::{Act, Condition, Done, Kind, Row, Target, Write};
 use super::observe::Op;
+use super::policy::Unfit;
 use super::reply::{self, Refusal};
 use super::uri::{self, Parameters};
 use axum::body::Body;
@@ -230,11 +231,21 @@ impl App {
     pub(super) fn prepared(&self, access: &Access, new: body::New) -> Result<Act, Refusal> {
         let body::New { content, expiry } = new;
         may_write(access, &content.target())?;
-        if !self.policy.fits(&content) {
-            return Err(Refusal::TooLong);
-        }
-        let expiry = expiry.unwrap_or_else(|| self.policy.expiry(&content));
+        self.policy.check(access.tenant(), &content).map_err(|unfit| self.unfit(access, unfit))?;
+        let expiry = expiry.unwrap_or_else(|| self.policy.expiry(access.tenant(), &content));
         Ok(Act::Put { content, expiry, sent_ms: None, proof: None })
+    }
+
+    fn unfit(&self, access: &Access, unfit: Unfit) -> Refusal {
+        match unfit {
+            Unfit::TooLong => Refusal::TooLong,
+            Unfit::Secret(pattern) => {
+                self.store.observe().secret_refused(pattern);
+                let (tenant, node) = (access.tenant(), access.node());
+                tracing::warn!(%tenant, ?node, pattern, "a write that looks like a secret was refused");
+                Refusal::Secret(pattern)
+            }
+        }
     }
 
     async fn put(

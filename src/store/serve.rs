@@ -5,6 +5,7 @@ use super::access::Trust;
 use super::http::router;
 use super::indexer::keep_up;
 use super::socket::Socket;
+use super::sweeper::keep_swept;
 use super::watch::keep_watch;
 use std::fmt;
 use std::io;
@@ -62,6 +63,7 @@ pub async fn serve(
     // Ends with the serving; how far it came is in the database.
     let indexing = tokio::spawn(keep_up(Arc::clone(&store)));
     let watching = tokio::spawn(keep_watch(Arc::clone(&store)));
+    let sweeping = tokio::spawn(keep_swept(Arc::clone(&store)));
     let (close, closing) = tokio::sync::watch::channel(false);
     let api = router(store, trust, closing);
     let shutdown = async move {
@@ -78,7 +80,7 @@ pub async fn serve(
     }
     .map_err(ServeError::Io);
     // Waited for, so that whoever has the last handle on the store is the caller again.
-    for task in [indexing, watching] {
+    for task in [indexing, watching, sweeping] {
         task.abort();
         let _ = task.await;
     }

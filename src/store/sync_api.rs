@@ -287,8 +287,7 @@ fn milliseconds(seconds: f64) -> Result<i64, Refusal> {
 impl Outcome {
     /// Takes a row into the answer; false when it is full.
     fn send(&mut self, row: Row) -> bool {
-        let bytes: i64 =
-            self.sent.last().map_or(0, |_| self.sent.iter().map(|row| row.content.bytes()).sum());
+        let bytes: i64 = self.sent.last().map_or(0, |_| self.sent.iter().map(Row::bytes).sum());
         if self.sent.len() >= MOST || bytes >= MOST_PAGE_BYTES {
             self.more = true;
             return false;

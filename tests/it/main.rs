@@ -39,6 +39,7 @@ mod store;
 mod store_feed;
 mod store_kills;
 mod store_model;
+mod store_rules;
 mod store_server;
 mod store_tenants;
 mod store_versions;

@@ -14,11 +14,13 @@ use crate::house::inside::Inside;
 use crate::house::pooler::Pooler;
 use crate::house::postgres::Postgres;
 use crate::house::store::caller;
+use openclaw_edge::config::checked_store::{ScopeTtl, StoreRules, TenantRules};
 use openclaw_edge::ids::TenantId;
-use openclaw_edge::store::{Access, Policy, ScopeTtl, Settings, TenantRules};
+use openclaw_edge::store::{Access, Policy, Settings};
 use plain::{Act, Bounds, Condition, Done, Filter, HISTORY, Kind, Place, Target, Tenant, Version};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// `small` may keep little, `strict` must say what it has read; the others have the usual rules.
 const TENANTS: [&str; 5] = ["acme", "globex", "acme-1", "small", "strict"];
@@ -37,15 +39,20 @@ const SMALL: (i64, i64) = (9, 900);
 const START: i64 = 1_750_000_000;
 
 fn policy() -> Policy {
-    let small = TenantRules { max_rows: Some(SMALL.0), max_bytes: Some(SMALL.1), ..TenantRules::default() };
-    let strict = TenantRules { require_match: true, ..TenantRules::default() };
-    Policy {
+    let ttl = vec![ScopeTtl { pattern: "node".into(), seconds: Some(NODE_TTL) }];
+    let usual = TenantRules { ttl, ..TenantRules::default() };
+    let small = TenantRules { max_rows: Some(SMALL.0), max_bytes: Some(SMALL.1), ..usual.clone() };
+    let strict = TenantRules { require_match: true, ..usual.clone() };
+    let mut policy = Policy::new(StoreRules {
         history: HISTORY,
-        ttl: vec![ScopeTtl { pattern: "node".into(), seconds: NODE_TTL }],
-        list_cap: u32::try_from(LIST_CAP).unwrap(),
+        usual,
         tenants: [(tenant("small"), small), (tenant("strict"), strict)].into(),
-        ..Policy::default()
-    }
+        // The test sweeps when it says so, and not the store.
+        sweep_every: Duration::from_hours(24),
+        ..StoreRules::default()
+    });
+    policy.list_cap = u32::try_from(LIST_CAP).unwrap();
+    policy
 }
 
 fn tenant(name: &str) -> TenantId {

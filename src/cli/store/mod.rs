@@ -4,13 +4,17 @@ mod backfill;
 mod bar;
 mod client;
 mod copy;
+mod counted;
 mod files;
 mod keys;
+mod metrics;
 mod ndjson;
 mod place;
 mod run;
 mod table;
 mod watch;
+
+pub(super) use counted::Counted;
 
 use super::{EXIT_CONFIG, Failure};
 use crate::ids::TenantId;

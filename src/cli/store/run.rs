@@ -1,7 +1,12 @@
 //! `mesh-store run`: config, open, serve.
 
+use super::counted::Counted;
+use super::metrics;
 use crate::config::raw::Level;
-use crate::store::{Config, Flags, Listen, Listener, OpenError, Store, Unobserved, load, serve, socket};
+use crate::metrics::StoreMetrics;
+use crate::store::{
+    Config, Flags, Listen, Listener, Observe, OpenError, Store, Unobserved, load, serve, socket,
+};
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -96,12 +101,23 @@ fn start_log(level: Level) {
 
 #[tokio::main]
 async fn run_until_told(config: Config) -> Result<(), Box<dyn Error>> {
-    let store = Arc::new(open(&config).await?);
+    let metrics = Arc::new(StoreMetrics::new());
+    let store = Arc::new(open_observed(&config, Arc::new(Counted(metrics.store.clone()))).await?);
     let listener = match &config.listen {
         Listen::Tcp(address) => Listener::Tcp(TcpListener::bind(address).await?),
         Listen::Unix(path) => Listener::Unix(socket::bind(path)?),
     };
     let stop = told_to_stop(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    if let Some(address) = config.metrics {
+        let listener = TcpListener::bind(address).await?;
+        tracing::info!(address = %listener.local_addr()?, "metrics are told");
+        let told = metrics::Told { metrics, store: store.clone() };
+        tokio::spawn(async move {
+            if let Err(error) = metrics::serve(listener, told).await {
+                tracing::error!(%error, "the listener for metrics has stopped");
+            }
+        });
+    }
     tracing::info!(address = %listener, "the store is open");
     serve(listener, store, config.trust, stop).await?;
     tracing::info!("the store is closed");
@@ -113,7 +129,10 @@ async fn run_until_told(config: Config) -> Result<(), Box<dyn Error>> {
 /// # Errors
 /// [`OpenError`].
 pub(super) async fn open(config: &Config) -> Result<Store, OpenError> {
-    let observe = Arc::new(Unobserved);
+    open_observed(config, Arc::new(Unobserved)).await
+}
+
+async fn open_observed(config: &Config, observe: Arc<dyn Observe>) -> Result<Store, OpenError> {
     match &config.server {
         Some(server) => Store::connect(&server.url, server.connections, &config.settings, observe).await,
         None => Store::open(&config.settings, observe),

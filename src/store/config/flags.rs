@@ -85,6 +85,7 @@ impl Flags {
             settings: Settings::new(self.database.clone(), legacy),
             server,
             trust,
+            metrics: None,
             level: Level::Info,
         })
     }

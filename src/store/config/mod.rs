@@ -12,7 +12,9 @@ pub use flags::{Flags, FlagsError};
 use super::Settings;
 use super::access::Trust;
 use super::embed::Embedder;
+use super::policy::Policy;
 use crate::config::check_embeddings::embeddings;
+use crate::config::check_store::store_rules;
 use crate::config::checker::{Checker, Literals, shown};
 use crate::config::raw::Level;
 use crate::config::tree::Spot;
@@ -49,6 +51,8 @@ pub struct Config {
     pub server: Option<Server>,
     /// Whom it believes.
     pub trust: Trust,
+    /// Where metrics are told, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// Least level that is logged.
     pub level: Level,
 }
@@ -115,15 +119,21 @@ fn check(raw: &RawConfig, top: Spot<'_>, checker: &mut Checker, around: Surround
         (None, None) => None,
     };
     let embeddings = embeddings(&raw.embeddings, top.key("embeddings"), checker, around);
+    let rules = store_rules(&raw.rules, top.key("rules"), None, checker);
+    let metrics = match &raw.metrics {
+        Some(raw) => metrics(&raw.listen, top.key("metrics").key("listen"), checker).map(Some),
+        None => Some(None),
+    };
     let file = PathBuf::from(raw.database.as_deref().unwrap_or_default());
     let mut settings = Settings::new(file, legacy?);
     settings.embedder = Embedder::configured(&embeddings?);
+    settings.policy = Policy::new(rules?);
     let level = raw.log.level.unwrap_or(Level::Info);
     let server = match wherever? {
         Wherever::File => None,
         Wherever::Server(server) => Some(server),
     };
-    Some(Config { listen: listen?, settings, server, trust: trust?, level })
+    Some(Config { listen: listen?, settings, server, trust: trust?, metrics: metrics?, level })
 }
 
 /// Where the store keeps things.
@@ -155,6 +165,14 @@ fn wherever(
         checker.number(spot.key("connections"), postgres.connections, CONNECTIONS, (1, MOST_CONNECTIONS));
     let url = secrets::resolve(&postgres.url, spot.key("url"), around, checker);
     Some(Wherever::Server(Server { url: url?, connections: connections? }))
+}
+
+fn metrics(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<SocketAddr> {
+    let address = text.parse().ok();
+    if address.is_none() {
+        checker.hinted(spot.at, shown(spot, "this is no address", text), "such as `127.0.0.1:9091`");
+    }
+    address
 }
 
 fn listen(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<Listen> {

@@ -1,6 +1,7 @@
 //! The store's config as an operator writes it.
 
 use crate::config::raw::{self, Level, SecretSource};
+use crate::config::raw_store::StoreRules;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -19,11 +20,16 @@ pub(super) struct RawConfig {
     /// Where vectors for `mode=semantic` come from. Default: the vectorizer that is built in.
     #[serde(default)]
     pub(super) embeddings: raw::Embeddings,
+    /// What tenants may keep, and for how long.
+    #[serde(default)]
+    pub(super) rules: StoreRules,
     /// How callers are told apart. Only a Unix socket may do without: there it is the edge that calls.
     pub(super) trust: Option<RawTrust>,
     /// Accept secrets written straight into this file. Off by default.
     #[serde(default)]
     pub(super) allow_literal_secrets: bool,
+    /// Metrics and health, for operators and their machines. Without it there is no such listener.
+    pub(super) metrics: Option<RawMetrics>,
     /// The operator's log (standard error, JSON).
     #[serde(default)]
     pub(super) log: RawLog,
@@ -38,6 +44,15 @@ pub(super) struct RawPostgres {
     pub(super) url: SecretSource,
     /// Most connections at the same time, 1 to 500. Default 16.
     pub(super) connections: Option<usize>,
+}
+
+/// Metrics and health.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMetrics {
+    /// Where `/metrics`, `/healthz` and `/readyz` are answered, such as `127.0.0.1:9091`. It asks for no
+    /// credential: keep it where only operators reach it.
+    pub(super) listen: String,
 }
 
 /// How callers are told apart: one of `shared_secret` and `api_keys`.

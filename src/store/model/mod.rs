@@ -9,6 +9,7 @@ mod feed;
 mod hits;
 mod lists;
 mod rows;
+mod upkeep;
 mod words;
 mod writes;
 
@@ -18,6 +19,9 @@ pub use hits::{Found, Hit};
 pub(crate) use hits::{MOST_HITS, USUAL_HITS};
 pub use lists::{Filter, Page, Place};
 pub(crate) use lists::{MOST_PAGE_BYTES, past_prefix};
+pub(crate) use rows::bytes;
 pub use rows::{Content, Kind, NewMemory, NewSkill, NodeKeys, Row, Stamp, Target};
+pub(crate) use upkeep::Outlived;
+pub use upkeep::{Swept, Upkeep};
 pub use words::ToJson;
 pub use writes::{Act, Bounds, Condition, Conflict, Done, Expiry, Usage, Write};

@@ -152,6 +152,13 @@ impl Content {
     }
 }
 
+/// Bytes of a row that holds this and came with that.
+#[must_use]
+pub(crate) fn bytes(content: &Content, proof: Option<&Json>) -> i64 {
+    let proof = proof.map_or(0, |proof| proof.as_str().len());
+    content.bytes().saturating_add(i64::try_from(proof).unwrap_or(i64::MAX))
+}
+
 /// What the store says of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
@@ -179,6 +186,12 @@ pub struct Row {
 }
 
 impl Row {
+    /// Bytes of all its texts, as a tenant's limit counts them: what it holds, and the message that it came with.
+    #[must_use]
+    pub fn bytes(&self) -> i64 {
+        bytes(&self.content, self.proof.as_ref())
+    }
+
     /// When it was written, in Unix milliseconds: what the sender says, or else the store's own time.
     #[must_use]
     pub fn written_ms(&self) -> i64 {

@@ -95,7 +95,7 @@ pub struct Write {
 pub struct Bounds {
     /// Most rows, all kinds together.
     pub rows: Option<i64>,
-    /// Most bytes of live rows ([`Content::bytes`]).
+    /// Most bytes of live rows ([`Row::bytes`]).
     pub bytes: Option<i64>,
     /// Versions of the past kept of each row.
     pub history: i64,
@@ -142,10 +142,16 @@ pub struct Usage {
     pub skills: i64,
     /// Nodes that have public keys.
     pub keys: i64,
-    /// Bytes of live rows ([`Content::bytes`]).
+    /// Bytes of live rows ([`Row::bytes`]).
     pub bytes: i64,
+    /// Those of them that are skills'.
+    pub skill_bytes: i64,
+    /// Those of them that are public keys'.
+    pub key_bytes: i64,
     /// Versions of the past.
     pub versions: i64,
+    /// The feed's entries up to here were trimmed.
+    pub feed_start: i64,
     /// The tenant's counter.
     pub last_change: i64,
 }

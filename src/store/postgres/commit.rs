@@ -9,6 +9,7 @@ use crate::ids::TenantId;
 use crate::store::json::Json;
 use crate::store::model::{
     Act, Action, Bounds, Condition, Conflict, Content, Done, Expiry, Kind, Row, Stamp, Target, Usage, Write,
+    bytes,
 };
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Transaction};
@@ -35,7 +36,7 @@ impl<'a> Batch<'a> {
         let counts = loop {
             let found = tx
                 .query_typed_opt(
-                    "SELECT memories, skills, keys, bytes, last_change FROM mesh_tenants
+                    "SELECT memories, skills, keys, bytes, last_change, swept_change FROM mesh_tenants
                      WHERE tenant_id = $1 FOR UPDATE",
                     &[(&tenant.as_str(), Type::TEXT)],
                 )
@@ -46,8 +47,11 @@ impl<'a> Batch<'a> {
                     skills: row.try_get(1)?,
                     keys: row.try_get(2)?,
                     bytes: row.try_get(3)?,
+                    skill_bytes: 0,
+                    key_bytes: 0,
                     versions: 0,
                     last_change: row.try_get(4)?,
+                    feed_start: row.try_get(5)?,
                 };
             }
             tx.execute_typed(
@@ -130,9 +134,10 @@ impl<'a> Batch<'a> {
 
     async fn put(&mut self, there: Option<rows::Kept>, put: Put, bounds: Bounds) -> Result<Ended, Error> {
         let target = put.content.target();
+        let new = bytes(&put.content, put.proof.as_ref());
         let (rows, bytes) = match &there {
-            Some(kept) => (0, put.content.bytes() - kept.row.content.bytes()),
-            None => (1, put.content.bytes()),
+            Some(kept) => (0, new - kept.row.bytes()),
+            None => (1, new),
         };
         if let Some(conflict) = self.too_much(bounds, rows, bytes) {
             return Ok(Err(conflict));
@@ -179,7 +184,7 @@ impl<'a> Batch<'a> {
         }
         if let Some(kept) = there {
             rows::remove(self.tx, self.tenant, &kept.row).await?;
-            self.add(target.kind, -1, -kept.row.content.bytes());
+            self.add(target.kind, -1, -kept.row.bytes());
         }
         self.tx
             .execute_typed(
@@ -207,7 +212,7 @@ impl<'a> Batch<'a> {
         let change = self.record(&target, action, version).await?;
         let stamp = Stamp { version, change, updated_at: self.now, expires_at: None };
         history::bury(self.tx, self.tenant, &target, action, stamp).await?;
-        self.add(target.kind, -1, -kept.row.content.bytes());
+        self.add(target.kind, -1, -kept.row.bytes());
         Ok(stamp)
     }
 

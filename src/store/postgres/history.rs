@@ -3,7 +3,7 @@
 use super::rows::{self, Kept};
 use super::text::{kept, put};
 use crate::ids::TenantId;
-use crate::store::model::{Action, Content, Stamp, Target, Version};
+use crate::store::model::{Action, Content, Outlived, Stamp, Target, Version};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row as Columns, Transaction};
 
@@ -88,6 +88,28 @@ pub(super) async fn last(
         )
         .await?;
     found.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+}
+
+/// Forgets a version and those before; says how many.
+pub(super) async fn forget_from_before(
+    tx: &Transaction<'_>,
+    tenant: &TenantId,
+    outlived: &Outlived,
+) -> Result<u64, Error> {
+    let Outlived { target, version, change } = outlived;
+    tx.execute_typed(
+        "DELETE FROM mesh_history
+         WHERE tenant_id = $1 AND kind = $2 AND scope = $3 AND name = $4 AND version <= $5 AND change <= $6",
+        &[
+            (&tenant.as_str(), Type::TEXT),
+            (&target.kind.as_str(), Type::TEXT),
+            (&kept(&target.scope), Type::TEXT),
+            (&kept(&target.name), Type::TEXT),
+            (version, Type::INT8),
+            (change, Type::INT8),
+        ],
+    )
+    .await
 }
 
 /// Forgets versions up to this one; says how many.

@@ -25,7 +25,7 @@ use super::access::Access;
 use super::clock::Clock;
 use super::error::{CommitError, OpenError, StoreError};
 use super::model::{
-    Bounds, Done, Filter, Interest, Page, Place, Row, Stretch, Target, Usage, Version, Write,
+    Bounds, Done, Filter, Interest, Page, Place, Row, Stretch, Swept, Target, Upkeep, Usage, Version, Write,
 };
 use super::ranking::Candidate;
 use super::search::Looked;
@@ -232,16 +232,18 @@ impl Engine {
         write.await.map_err(|error: tokio_postgres::Error| failed(&error))
     }
 
-    pub(super) async fn sweep(&self, access: &Access, feed_from: i64, most: u32) -> Result<u32, StoreError> {
+    pub(super) async fn sweep(&self, access: &Access, upkeep: Upkeep) -> Result<Swept, StoreError> {
         let mut connection = self.link.connection().await?;
         let write = async {
             let tx = begin(&mut connection, access.tenant(), For::Writing).await?;
-            if !sweep::is_due(&tx, access.tenant(), feed_from, self.clock.seconds()).await? {
-                return Ok(0);
+            // Found without the tenant's lock, so that who writes does not wait for the search.
+            let due = sweep::due(&tx, access.tenant(), &upkeep, self.clock.seconds()).await?;
+            if due.is_nothing() {
+                return Ok(Swept::default());
             }
             let taken = {
                 let mut batch = Batch::lock(&tx, access.tenant(), || self.clock.seconds()).await?;
-                let taken = sweep::sweep(&mut batch, feed_from, most).await?;
+                let taken = sweep::sweep(&mut batch, &due, &upkeep).await?;
                 batch.settle().await?;
                 taken
             };

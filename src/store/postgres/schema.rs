@@ -109,6 +109,10 @@ CREATE TABLE store_facts (name TEXT NOT NULL PRIMARY KEY, value BYTEA NOT NULL);
 /// From version 1, which knew no registry of keys, to version 2.
 const FROM_1: &str = "ALTER TABLE mesh_tenants ADD COLUMN keys BIGINT NOT NULL DEFAULT 0";
 
+/// Read by upkeep; a database that was made before gets it when it is opened, and earlier programs do not mind it.
+const UPKEEP_INDEX: &str =
+    "CREATE INDEX IF NOT EXISTS mesh_history_by_age ON mesh_history (tenant_id, updated_at)";
+
 /// The tables that hold what tenants keep.
 const TENANTED: [&str; 7] = [
     "mesh_rows",
@@ -195,6 +199,7 @@ pub(super) async fn settle(link: &Link) -> Result<[u8; 32], SchemaError> {
             note_version(&tx).await?;
         }
     }
+    tx.batch_execute(UPKEEP_INDEX).await?;
     let key = signing_key(&tx).await?;
     tx.commit().await?;
     Ok(key)

@@ -98,7 +98,7 @@ pub(super) async fn put(batch: &mut Batch<'_>, dossiers: &[Dossier]) -> Result<(
         let Some(target) = dossier.target() else { continue };
         if let Some(old) = rows::find(batch.tx, batch.tenant, &target).await? {
             rows::remove(batch.tx, batch.tenant, &old.row).await?;
-            batch.add(target.kind, -1, -old.row.content.bytes());
+            batch.add(target.kind, -1, -old.row.bytes());
         }
         history::forget(batch.tx, batch.tenant, &target, i64::MAX).await?;
         for past in dossier.versions.iter().filter(|version| !version.live) {
@@ -108,7 +108,7 @@ pub(super) async fn put(batch: &mut Batch<'_>, dossiers: &[Dossier]) -> Result<(
             let (action, entry) = (Action::Put, rows::Entry::Elsewhere);
             let written = rows::Written { row: &row, sent_ms, action, entry, before: None };
             rows::write(batch.tx, batch.tenant, &written).await?;
-            batch.add(target.kind, 1, row.content.bytes());
+            batch.add(target.kind, 1, row.bytes());
         }
         batch.counts.last_change = batch.counts.last_change.max(dossier.last_change());
     }

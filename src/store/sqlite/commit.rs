@@ -6,7 +6,7 @@ use super::{history, ledger, rows};
 use crate::ids::TenantId;
 use crate::store::json::Json;
 use crate::store::model::{
-    Act, Action, Bounds, Condition, Conflict, Content, Done, Expiry, Row, Stamp, Target, Write,
+    Act, Action, Bounds, Condition, Conflict, Content, Done, Expiry, Row, Stamp, Target, Write, bytes,
 };
 use rusqlite::{Connection, params};
 
@@ -97,9 +97,10 @@ impl Site<'_> {
         action: Action,
     ) -> rusqlite::Result<Result<Done, Conflict>> {
         let target = content.target();
+        let new = bytes(&content, proof.as_ref());
         let (rows, bytes) = match &self.there {
-            Some(row) => (0, content.bytes() - row.content.bytes()),
-            None => (1, content.bytes()),
+            Some(row) => (0, new - row.bytes()),
+            None => (1, new),
         };
         if let Some(conflict) = self.too_much(rows, bytes)? {
             return Ok(Err(conflict));
@@ -163,7 +164,7 @@ impl Site<'_> {
         }
         if let Some(row) = live {
             rows::remove(self.conn, self.tenant, target)?;
-            ledger::add(self.conn, self.tenant, target.kind, -1, -row.content.bytes())?;
+            ledger::add(self.conn, self.tenant, target.kind, -1, -row.bytes())?;
         }
         self.conn
             .prepare_cached(
@@ -206,6 +207,6 @@ pub(super) fn take_away(
     let change = ledger::record(conn, tenant, &target, action, version, now)?;
     let stamp = Stamp { version, change, updated_at: now, expires_at: None };
     history::bury(conn, tenant, &target, action, stamp)?;
-    ledger::add(conn, tenant, target.kind, -1, -row.content.bytes())?;
+    ledger::add(conn, tenant, target.kind, -1, -row.bytes())?;
     Ok(stamp)
 }

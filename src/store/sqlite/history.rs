@@ -3,7 +3,7 @@
 use super::rows;
 use crate::ids::TenantId;
 use crate::store::json::Json;
-use crate::store::model::{Action, Content, Row, Stamp, Target, Version};
+use crate::store::model::{Action, Content, Outlived, Row, Stamp, Target, Version};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Keeps what a row held before it is written over or taken away.
@@ -110,6 +110,24 @@ pub(super) fn forget(
          WHERE tenant_id = ?1 AND kind = ?2 AND scope = ?3 AND name = ?4 AND version <= ?5",
     )?
     .execute(params![tenant.as_str(), target.kind.as_str(), target.scope, target.name, up_to])
+}
+
+/// Forgets a version and those before; says how many.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(super) fn forget_from_before(
+    conn: &Connection,
+    tenant: &TenantId,
+    outlived: &Outlived,
+) -> rusqlite::Result<u32> {
+    let Outlived { target, version, change } = outlived;
+    conn.prepare_cached(
+        "DELETE FROM mesh_history
+         WHERE tenant_id = ?1 AND kind = ?2 AND scope = ?3 AND name = ?4 AND version <= ?5 AND change <= ?6",
+    )?
+    .execute(params![tenant.as_str(), target.kind.as_str(), target.scope, target.name, version, change])
+    .map(|count| u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// What a row held at a version of the past; nothing for tombstones and what has expired.

@@ -71,21 +71,31 @@ pub(super) fn add(
 /// # Errors
 /// What `SQLite` says.
 pub(super) fn usage(conn: &Connection, tenant: &TenantId) -> rusqlite::Result<Usage> {
-    let counted = counts(conn, tenant)?;
-    let versions = conn
+    // One look at the database, so that the numbers belong together.
+    let tx = conn.unchecked_transaction()?;
+    let counted = counts(&tx, tenant)?;
+    let versions = tx
         .prepare_cached("SELECT count(*) FROM mesh_history WHERE tenant_id = ?1")?
         .query_row(params![tenant.as_str()], |row| row.get(0))?;
-    Ok(Usage { versions, ..counted })
+    let of = |kind: Kind| {
+        tx.prepare_cached(
+            "SELECT coalesce(sum(octet_length(name) + octet_length(node_id) + coalesce(octet_length(value), 0)
+               + coalesce(octet_length(path), 0) + coalesce(octet_length(proof), 0)), 0)
+             FROM mesh_rows WHERE tenant_id = ?1 AND kind = ?2",
+        )?
+        .query_row(params![tenant.as_str(), kind.as_str()], |row| row.get(0))
+    };
+    Ok(Usage { versions, skill_bytes: of(Kind::Skill)?, key_bytes: of(Kind::Key)?, ..counted })
 }
 
-/// The same without the versions of the past, which are counted and not kept count of.
+/// The same without what is counted and not kept count of: the versions of the past, the bytes of one kind.
 ///
 /// # Errors
 /// What `SQLite` says.
 pub(super) fn counts(conn: &Connection, tenant: &TenantId) -> rusqlite::Result<Usage> {
     let counted = conn
         .prepare_cached(
-            "SELECT memories, skills, keys, bytes, last_change FROM mesh_tenants WHERE tenant_id = ?1",
+            "SELECT memories, skills, keys, bytes, last_change, swept_change FROM mesh_tenants WHERE tenant_id = ?1",
         )?
         .query_row(params![tenant.as_str()], |row| {
             Ok(Usage {
@@ -93,8 +103,11 @@ pub(super) fn counts(conn: &Connection, tenant: &TenantId) -> rusqlite::Result<U
                 skills: row.get(1)?,
                 keys: row.get(2)?,
                 bytes: row.get(3)?,
+                skill_bytes: 0,
+                key_bytes: 0,
                 versions: 0,
                 last_change: row.get(4)?,
+                feed_start: row.get(5)?,
             })
         })
         .optional()?;

@@ -124,7 +124,7 @@ impl Query {
                 return Ok((rows, true));
             }
             let row = from_row(row)?;
-            bytes += row.content.bytes();
+            bytes += row.bytes();
             rows.push(row);
         }
         Ok((rows, false))

@@ -30,7 +30,8 @@ use super::access::Access;
 use super::clock::Clock;
 use super::error::{CommitError, OpenError, StoreError};
 use super::model::{
-    Bounds, Conflict, Done, Filter, Interest, Page, Place, Row, Stretch, Target, Usage, Version, Write,
+    Bounds, Conflict, Done, Filter, Interest, Page, Place, Row, Stretch, Swept, Target, Upkeep, Usage,
+    Version, Write,
 };
 use super::ranking::{Candidate, MOST_CANDIDATES};
 use super::search::Looked;
@@ -171,16 +172,15 @@ impl Engine {
         self.writer.write(move |conn, now| Ok(Verdict::Keep(sweep::erase(conn, &tenant, now)?))).await
     }
 
-    pub(super) async fn sweep(&self, access: &Access, feed_from: i64, most: u32) -> Result<u32, StoreError> {
+    pub(super) async fn sweep(&self, access: &Access, upkeep: Upkeep) -> Result<Swept, StoreError> {
         let tenant = access.tenant().clone();
         // Asked of a reader first: with nothing to do the writer is not bothered.
-        let due = self.ask(access, move |conn, tenant, now| sweep::is_due(conn, tenant, feed_from, now));
-        if !due.await? {
-            return Ok(0);
+        let due = self.ask(access, move |conn, tenant, now| sweep::due(conn, tenant, &upkeep, now)).await?;
+        if due.is_nothing() {
+            return Ok(Swept::default());
         }
-        let work = move |conn: &Connection, now| {
-            Ok(Verdict::Keep(sweep::sweep(conn, &tenant, feed_from, most, now)?))
-        };
+        let work =
+            move |conn: &Connection, now| Ok(Verdict::Keep(sweep::sweep(conn, &tenant, &due, &upkeep, now)?));
         self.writer.write(work).await
     }
 

@@ -92,6 +92,10 @@ CREATE TABLE mesh_tenants (
 CREATE TABLE store_facts (name TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 ";
 
+/// Read by upkeep; a file that was made before gets it when it is opened, and earlier programs do not mind it.
+const UPKEEP_INDEX: &str =
+    "CREATE INDEX IF NOT EXISTS mesh_history_by_age ON mesh_history (tenant_id, updated_at);";
+
 /// The search index, the same since version 1.
 pub(super) const INDEX: &str = "
 CREATE VIRTUAL TABLE mesh_memory_fts USING fts5(
@@ -232,6 +236,7 @@ fn migrate(conn: &mut Connection, legacy: &TenantId) -> rusqlite::Result<Opened>
     let opened = match version(&tx)? {
         VERSION => {
             tx.execute_batch(vectors::TABLES)?;
+            tx.execute_batch(UPKEEP_INDEX)?;
             tx.commit()?;
             return Ok(Opened::Found);
         }
@@ -253,6 +258,7 @@ fn migrate(conn: &mut Connection, legacy: &TenantId) -> rusqlite::Result<Opened>
             adopt::carry_over(&tx, set_aside, legacy)?
         }
     };
+    tx.execute_batch(UPKEEP_INDEX)?;
     tx.pragma_update(None, "user_version", VERSION)?;
     tx.commit()?;
     Ok(opened)

@@ -6,13 +6,29 @@ use crate::ids::TenantId;
 use crate::store::json::Json;
 use crate::store::model::{
     Act, Action, Bounds, Condition, Conflict, Content, Done, Expiry, Filter, Interest, Kind, Place, Row,
-    Target, Write,
+    Swept, Target, Upkeep, Write,
 };
 use crate::store::search::Looked;
 use crate::store::testing::{memory, skill, tenant};
 use proptest::prelude::{prop, prop_assert_eq, proptest};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
+
+/// Upkeep that leaves everything but what has expired.
+const KEEP: Upkeep = Upkeep {
+    feed_from: 0,
+    feed_entries: None,
+    history: 50,
+    history_from: None,
+    tombstones_from: None,
+    most: 100,
+};
+
+/// One step of upkeep, as the engine does it.
+fn swept(conn: &rusqlite::Connection, tenant: &TenantId, upkeep: Upkeep, now: i64) -> Swept {
+    let due = sweep::due(conn, tenant, &upkeep, now).unwrap();
+    sweep::sweep(conn, tenant, &due, &upkeep, now).unwrap()
+}
 
 fn get(conn: &Connection, who: &TenantId, target: &Target, now: i64) -> Option<Row> {
     rows::get(conn, who, target, now).unwrap()
@@ -211,9 +227,10 @@ fn what_has_expired_is_not_there_before_it_is_swept_and_gone_after() {
         (readable(14), readable(15), readable(20)),
         (vec![true, true], vec![true, false], vec![false])
     );
-    assert!(!sweep::is_due(&conn, &acme, 0, 14).unwrap() && sweep::is_due(&conn, &acme, 0, 15).unwrap());
-    assert_eq!(sweep::sweep(&conn, &acme, 0, 100, 20).unwrap(), 1);
-    assert!(!sweep::is_due(&conn, &acme, 0, 20).unwrap());
+    let is_due = |now| !sweep::due(&conn, &acme, &KEEP, now).unwrap().is_nothing();
+    assert!(!is_due(14) && is_due(15));
+    assert_eq!(swept(&conn, &acme, KEEP, 20), Swept { rows: 1, versions: 1, changes: 0 });
+    assert!(!is_due(20));
     let left: i64 = conn
         .query_row(
             "SELECT (SELECT count(*) FROM mesh_rows) + (SELECT count(*) FROM mesh_memory_fts)
@@ -341,7 +358,8 @@ fn the_feed_is_in_order_narrowed_and_says_where_it_starts() {
     assert_eq!((numbers(&found), found.seen, found.last), (vec![1, 4], 5, 5));
     let part = ask(interest, 0, 1);
     assert_eq!((numbers(&part), part.seen), (vec![1], 1));
-    assert_eq!(sweep::sweep(&conn, &acme, 2, 100, 9).unwrap(), 0);
+    let sweep = swept(&conn, &acme, Upkeep { feed_from: 2, ..KEEP }, 9);
+    assert_eq!(sweep, Swept { rows: 0, versions: 0, changes: 2 });
     let rest = ask(Interest::default(), 0, 10);
     assert_eq!((numbers(&rest), rest.start), (vec![3, 4, 5], 2));
 }
@@ -381,4 +399,83 @@ proptest! {
             prop_assert_eq!(found, maps.remove(who).unwrap_or_default());
         }
     }
+}
+
+#[test]
+fn upkeep_takes_so_much_at_a_time_and_comes_to_an_end() {
+    let conn = open_memory();
+    let (acme, globex) = (tenant("acme"), tenant("globex"));
+    for n in 0..5 {
+        let content = |value: &str| Content::Memory(memory("mesh", &format!("k{n}"), value));
+        put_content(&conn, &acme, content("1"), Expiry::Never, 10);
+        put_content(&conn, &acme, content("2"), Expiry::At(20), 11);
+        put_content(&conn, &globex, content("3"), Expiry::At(20), 11);
+    }
+    let upkeep = Upkeep { most: 2, ..KEEP };
+    let rows: Vec<u32> = (0..4).map(|_| swept(&conn, &acme, upkeep, 20).rows).collect();
+    assert_eq!(rows, [2, 2, 1, 0]);
+    assert_eq!(ledger::usage(&conn, &acme).unwrap().rows(), 0);
+    assert_eq!(ledger::usage(&conn, &globex).unwrap().rows(), 5);
+    let expired = |change: &(i64, Action, String, i64)| change.1 == Action::Expire;
+    assert_eq!(feed(&conn, &acme, 0).iter().filter(|change| expired(change)).count(), 5);
+}
+
+#[test]
+fn the_feed_keeps_its_newest_entries_and_says_from_where_on() {
+    let conn = open_memory();
+    let acme = tenant("acme");
+    for n in 0..6 {
+        put(&conn, &acme, memory("mesh", &format!("k{n}"), "1"), n);
+    }
+    let upkeep = Upkeep { feed_entries: Some(2), most: 3, ..KEEP };
+    assert_eq!(swept(&conn, &acme, upkeep, 9).changes, 3);
+    assert_eq!(swept(&conn, &acme, upkeep, 9).changes, 1);
+    assert_eq!(swept(&conn, &acme, upkeep, 9), Swept::default());
+    let stretch = changes::stretch(&conn, &acme, &Interest::default(), 0, 9, 9).unwrap();
+    let numbers: Vec<i64> = stretch.changes.iter().map(|change| change.change).collect();
+    assert_eq!((numbers, stretch.start, stretch.last), (vec![5, 6], 4, 6));
+    assert_eq!(ledger::usage(&conn, &acme).unwrap().feed_start, 4);
+}
+
+#[test]
+fn a_version_is_forgotten_so_long_after_it_ended_and_a_tombstone_with_all_before_it() {
+    let conn = open_memory();
+    let acme = tenant("acme");
+    let write = |key: &str, now| put(&conn, &acme, memory("mesh", key, "1"), now).stamp.version;
+    // Old, and written over a moment ago; old, and written over long ago; gone long ago.
+    for (key, times) in [("late", [1, 90]), ("early", [1, 10]), ("gone", [1, 2])] {
+        for now in times {
+            write(key, now);
+        }
+    }
+    act(&conn, &acme, Act::Delete(Target::memory("mesh", "gone")), Condition::Always, 10).unwrap();
+    let left = |key: &str| {
+        let versions = history::versions(&conn, &acme, &Target::memory("mesh", key), None, 9, 100).unwrap();
+        versions.iter().map(|version| version.stamp.version).collect::<Vec<_>>()
+    };
+    let history_alone = Upkeep { history_from: Some(50), ..KEEP };
+    assert_eq!(swept(&conn, &acme, history_alone, 100).versions, 3);
+    assert_eq!((left("late"), left("early"), left("gone")), (vec![2, 1], vec![2], vec![3]));
+    assert_eq!(swept(&conn, &acme, history_alone, 100), Swept::default());
+    assert_eq!(swept(&conn, &acme, Upkeep { tombstones_from: Some(10), ..KEEP }, 100), Swept::default());
+    assert_eq!(swept(&conn, &acme, Upkeep { tombstones_from: Some(11), ..KEEP }, 100).versions, 1);
+    assert_eq!((left("late"), left("gone")), (vec![2, 1], vec![]));
+    assert_eq!(write("gone", 100), 1);
+}
+
+#[test]
+fn a_message_that_came_with_a_row_counts_and_skills_are_told_apart() {
+    let conn = open_memory();
+    let acme = tenant("acme");
+    put_skill(&conn, &acme, skill("s", "héllo"), 1);
+    let content = Content::Memory(memory("mesh", "k", "1"));
+    let size = content.bytes();
+    let proof = Json::parse(r#"{"sig":"x"}"#);
+    let signed = Act::Put { content: content.clone(), expiry: Expiry::Never, sent_ms: None, proof };
+    act(&conn, &acme, signed, Condition::Always, 2).unwrap();
+    let usage = ledger::usage(&conn, &acme).unwrap();
+    assert_eq!(usage.skill_bytes, Content::Skill(skill("s", "héllo")).bytes());
+    assert_eq!(usage.bytes, usage.skill_bytes + size + 11);
+    put_content(&conn, &acme, content, Expiry::Never, 3);
+    assert_eq!(ledger::usage(&conn, &acme).unwrap().bytes, usage.skill_bytes + size);
 }

@@ -81,7 +81,7 @@ pub(super) fn put(conn: &Connection, tenant: &TenantId, dossiers: &[Dossier]) ->
         let target = dossier.target().ok_or(rusqlite::Error::InvalidQuery)?;
         if let Some(old) = rows::kept(conn, tenant, &target)? {
             rows::remove(conn, tenant, &target)?;
-            ledger::add(conn, tenant, target.kind, -1, -old.content.bytes())?;
+            ledger::add(conn, tenant, target.kind, -1, -old.bytes())?;
         }
         history::forget(conn, tenant, &target, i64::MAX)?;
         for past in dossier.versions.iter().filter(|version| !version.live) {
@@ -109,7 +109,7 @@ pub(super) fn put(conn: &Connection, tenant: &TenantId, dossiers: &[Dossier]) ->
         }
         if let Some((row, _)) = dossier.row() {
             rows::write(conn, tenant, &row)?;
-            ledger::add(conn, tenant, target.kind, 1, row.content.bytes())?;
+            ledger::add(conn, tenant, target.kind, 1, row.bytes())?;
         }
         conn.prepare_cached(
             "INSERT INTO mesh_tenants (tenant_id, last_change) VALUES (?1, ?2)

@@ -4,7 +4,9 @@ use super::store::SECRET;
 use super::temp::Temp;
 use openclaw_edge::ids::TenantId;
 use openclaw_edge::secret::Secret;
-use openclaw_edge::store::{Access, Clock, Listener, Settings, Store, Trust, Unobserved, Usage, serve};
+use openclaw_edge::store::{
+    Access, Clock, Listener, Settings, Store, Trust, Unobserved, Upkeep, Usage, serve,
+};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -67,7 +69,8 @@ impl Inside {
 
     /// Sweeps a tenant, as the store does now and then.
     pub(crate) fn sweep(&self, access: &Access, feed_from: i64, most: u32) {
-        self.runtime.block_on(self.store.sweep(access, feed_from, most)).expect("the sweep is done");
+        let upkeep = Upkeep { feed_from, most, ..self.store.upkeep() };
+        self.runtime.block_on(self.store.sweep(access, upkeep)).expect("the sweep is done");
     }
 
     /// What a tenant keeps.

@@ -45,6 +45,25 @@ impl Store {
         Self::begin(Temp::new(), Some(url))
     }
 
+    /// Starts it from a config file, with these lines in it beside where it listens and whom it trusts, over the
+    /// folder's `mesh.db` or a PostgreSQL database, and waits until it is healthy.
+    pub(crate) fn start_with(folder: Temp, server: Option<&Postgres>, lines: &str) -> Self {
+        let (address, url) = (free_address(), server.map(Postgres::url));
+        let place = match &url {
+            Some(_) => "postgres: { url: { env: MESH_DATABASE_URL } }",
+            None => "database: mesh.db",
+        };
+        let trust = "trust: { shared_secret: { env: STORE_SECRET } }";
+        let config = folder.write("store.yaml", format!("listen: {address}\n{place}\n{trust}\n{lines}\n"));
+        let mut command = Command::new(store_program());
+        command.arg("run").arg("--config").arg(config).env("STORE_SECRET", SECRET);
+        command.env("MESH_DATABASE_URL", url.as_deref().unwrap_or_default()).current_dir(folder.path());
+        let base = url.map_or_else(|| Base::File(folder.path().join("mesh.db")), Base::Server);
+        let mut store = Self { process: Process::start(&mut command), address, folder, base };
+        store.ready();
+        store
+    }
+
     /// A second one over another's file; the folder stays the other's.
     pub(crate) fn start_over(database: &std::path::Path) -> Self {
         let (address, folder) = (free_address(), Temp::new());

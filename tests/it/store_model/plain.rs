@@ -335,6 +335,7 @@ impl Tenant {
         over.sort();
         for (_, _, target) in over {
             self.take_away(&target, "expire", now);
+            self.prune(&target);
         }
         for version in self.past.values_mut().flat_map(BTreeMap::values_mut) {
             if version.is_over(now) {
