@@ -2,15 +2,14 @@
 
 use super::access::Access;
 use super::body;
-use super::error::CommitError;
 use super::http::App;
 use super::observe::Op;
 use super::reply::{self, Refusal};
-use super::rows_api::{Refused, write_of};
 use super::uri::Parameters;
+use super::writes::{Refused, write_of};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 
 /// Most operations of one batch.
@@ -36,14 +35,7 @@ pub(super) async fn batch(
             Err(refused) => Err(refused),
         })
     };
-    let outcome = |result: &Result<Response, Refused>| match result {
-        Ok(_) => None,
-        Err(refused) => Some(refused.why.outcome()),
-    };
-    match app.observed_as(Op::Batch, work, outcome).await? {
-        Ok(response) => Ok(response),
-        Err(refused) => Ok(refused.into_response()),
-    }
+    app.observed_parts(Op::Batch, work).await
 }
 
 /// `DELETE /mesh/tenant?confirm=<tenant>`.
@@ -83,10 +75,6 @@ impl App {
             let write = operation.and_then(|operation| write_of(self, access, operation));
             writes.push(write.map_err(|why| Refused { index: Some(index), why })?);
         }
-        let bounds = self.policy.bounds(access.tenant());
-        self.store.commit(access, writes, bounds).await.map_err(|error| match error {
-            CommitError::Store(error) => Refused { index: None, why: error.into() },
-            CommitError::Refused { index, conflict } => Refused { index: Some(index), why: conflict.into() },
-        })
+        self.all(access, writes).await
     }
 }

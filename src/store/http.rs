@@ -34,10 +34,6 @@ const MOST_BODIES: usize = 128 * 1024 * 1024;
 /// Time for a whole body.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
-pub(super) const MEMORY: &str = "/mesh/memory/";
-pub(super) const SKILLS: &str = "/mesh/skills/";
-pub(super) const KEYS: &str = "/mesh/keys/";
-
 /// What every handler has at hand.
 #[derive(Clone)]
 pub(crate) struct App {
@@ -100,6 +96,36 @@ impl FromRequestParts<App> for Access {
     }
 }
 
+/// A request without its body, as handlers of rows take it.
+pub(super) struct Call {
+    pub(super) app: App,
+    pub(super) access: Access,
+    pub(super) headers: HeaderMap,
+    uri: Uri,
+}
+
+impl FromRequestParts<App> for Call {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        let access = Access::from_request_parts(parts, app).await?;
+        Ok(Self { app: app.clone(), access, headers: parts.headers.clone(), uri: parts.uri.clone() })
+    }
+}
+
+impl Call {
+    /// What stands in the query.
+    pub(super) fn parameters(&self) -> Result<Parameters, Refusal> {
+        Parameters::parse(self.uri.query())
+    }
+
+    /// The path as it came, past a prefix. The router's own decoding could not tell a slash in a scope from
+    /// one after it.
+    pub(super) fn below(&self, prefix: &str) -> Result<&str, Refusal> {
+        self.uri.path().strip_prefix(prefix).ok_or(Refusal::NotFound)
+    }
+}
+
 async fn health(State(app): State<App>) -> Response {
     let available = app.store.is_available().await;
     let text = format!(r#"{{"ok":true,"service":"openclaw-mesh-store-api","storeAvailable":{available}}}"#);
@@ -143,12 +169,6 @@ async fn query(
         Ok(reply::rows(&app.store.search(&access, query).await?))
     };
     app.observed(Op::MemorySearch, search).await
-}
-
-/// The path as it came, past a prefix. The router's own decoding could not tell a slash in a scope from
-/// one after it.
-pub(super) fn below<'a>(uri: &'a Uri, prefix: &str) -> Result<&'a str, Refusal> {
-    uri.path().strip_prefix(prefix).ok_or(Refusal::NotFound)
 }
 
 /// A whole body, and its share of what may be held.

@@ -4,72 +4,49 @@
 //! without a moment between, and `If-Match` keeps two admins from undoing each other. Everyone of the tenant
 //! reads them; who may administer the tenant writes them.
 
-use super::access::Access;
 use super::body;
 use super::conditions;
-use super::http::{App, KEYS, below};
+use super::http::Call;
 use super::json::Json;
 use super::model::{Act, Content, Expiry, Kind, NodeKeys, Target, Write};
 use super::observe::Op;
 use super::reply::{self, Refusal};
-use super::rows_api::{may_write, read};
-use super::uri::{self, Parameters};
+use super::rows_api::{self, Rows};
+use super::uri;
+use super::writes::may_write;
 use crate::ids::NodeId;
 use crate::signatures::registered;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use http::{HeaderMap, Uri};
 
-/// What is after the name of the node whose earlier keys are brought back.
-const RESTORE: &str = "/restore";
+const KEYS: Rows = Rows { prefix: "/mesh/keys/", target };
 
 /// `GET /mesh/keys`.
-pub(super) async fn list(
-    State(app): State<App>,
-    access: Access,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Refusal> {
-    let list = async {
-        let parameters = Parameters::parse(query.as_deref())?;
-        app.list(&access, &headers, Kind::Key, &parameters).await
-    };
+pub(super) async fn list(call: Call) -> Result<Response, Refusal> {
+    let Call { app, access, headers, .. } = &call;
+    let list = async { app.list(access, headers, Kind::Key, &call.parameters()?).await };
     app.observed(Op::KeyList, list).await
 }
 
 /// `GET /mesh/keys/:node`, and with `/history` behind it.
-pub(super) async fn get(
-    State(app): State<App>,
-    access: Access,
-    headers: HeaderMap,
-    uri: Uri,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Refusal> {
-    read(&app, &access, &headers, query.as_deref(), Op::KeyGet, below(&uri, KEYS)?, target).await
+pub(super) async fn get(call: Call) -> Result<Response, Refusal> {
+    rows_api::read(&call, Op::KeyGet, KEYS).await
 }
 
 /// `PUT /mesh/keys/:node`.
-pub(super) async fn put(
-    State(app): State<App>,
-    access: Access,
-    headers: HeaderMap,
-    uri: Uri,
-    RawQuery(query): RawQuery,
-    body: Body,
-) -> Result<Response, Refusal> {
+pub(super) async fn put(call: Call, body: Body) -> Result<Response, Refusal> {
+    let Call { app, access, headers, .. } = &call;
     let put = async {
-        let target = target(below(&uri, KEYS)?)?;
-        let parameters = Parameters::parse(query.as_deref())?;
-        may_write(&access, &target)?;
-        let held = app.hold(&headers, body).await?;
+        let (target, parameters) = (KEYS.named(&call)?, call.parameters()?);
+        may_write(access, &target)?;
+        let held = app.hold(headers, body).await?;
         let text = registered::write(&body::keys(&held.bytes)?);
         let keys = Json::parse(&text).ok_or(Refusal::InvalidBody)?;
         let updated_by = access.node().map(ToString::to_string).unwrap_or_default();
         let content = Content::Keys(NodeKeys { node: target.name, keys, updated_by });
         let act = Act::Put { content, expiry: Expiry::Never, sent_ms: None, proof: None };
-        let condition = conditions::of_write(&headers, app.demand(&access, &parameters))?;
-        let row = app.written(&access, Write { act, condition }).await?;
+        let condition = conditions::of_write(headers, app.demand(access, &parameters))?;
+        let row = app.written(access, Write { act, condition }).await?;
         tracing::info!(tenant = %access.tenant(), node = %row.content.target().name, by = ?access.node(), "a node's keys were registered");
         Ok(reply::row(&row, &parameters))
     };
@@ -77,31 +54,13 @@ pub(super) async fn put(
 }
 
 /// `DELETE /mesh/keys/:node`.
-pub(super) async fn delete(
-    State(app): State<App>,
-    access: Access,
-    headers: HeaderMap,
-    uri: Uri,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Refusal> {
-    let delete = async {
-        let target = target(below(&uri, KEYS)?)?;
-        app.delete(&access, &headers, query.as_deref(), target).await
-    };
-    app.observed(Op::KeyDelete, delete).await
+pub(super) async fn delete(call: Call) -> Result<Response, Refusal> {
+    rows_api::delete(&call, Op::KeyDelete, KEYS).await
 }
 
 /// `POST /mesh/keys/:node/restore`.
-pub(super) async fn restore(
-    State(app): State<App>,
-    access: Access,
-    headers: HeaderMap,
-    uri: Uri,
-    RawQuery(query): RawQuery,
-    body: Body,
-) -> Result<Response, Refusal> {
-    let target = below(&uri, KEYS)?.strip_suffix(RESTORE).ok_or(Refusal::NotFound).and_then(target);
-    app.observed(Op::Restore, app.restore(&access, &headers, query.as_deref(), body, target)).await
+pub(super) async fn restore(call: Call, body: Body) -> Result<Response, Refusal> {
+    rows_api::restore(&call, body, KEYS).await
 }
 
 /// The node of what is behind `/mesh/keys/`; only what can sign mesh messages has keys.

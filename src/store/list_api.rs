@@ -8,6 +8,7 @@ use super::conditions;
 use super::http::App;
 use super::model::{Filter, Kind, Page, Place, Row};
 use super::observe::Op;
+use super::proof::Prover;
 use super::reply::{self, Refusal};
 use super::uri::{Parameters, write_query};
 use axum::extract::{RawQuery, State};
@@ -15,6 +16,9 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ETAG, LINK};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
+
+/// Longest page of rows whose proofs are checked.
+const MOST_PROOFS: u32 = 1000;
 
 /// The cursor of the next page.
 const NEXT_CURSOR: HeaderName = HeaderName::from_static("mesh-next-cursor");
@@ -48,9 +52,23 @@ impl App {
             None => first(parameters)?,
         };
         let limit = parameters.page_limit()?.unwrap_or(self.policy.list_cap);
+        let limit = if parameters.proof { limit.min(MOST_PROOFS) } else { limit };
         let page = self.store.page(access, filter.clone(), from, limit).await?;
         let next = page.next.as_ref().map(|place| self.cursors.write(access.tenant(), &filter, place));
-        answer(&page, next.as_deref(), headers, parameters)
+        if !parameters.proof {
+            return answer(&page, next.as_deref(), headers, parameters);
+        }
+        let (mut proofs, mut prover) = (Vec::with_capacity(page.rows.len()), Prover::new(self, access));
+        for row in &page.rows {
+            proofs.push(prover.tell(row).await?);
+            // Many signatures take a while; whoever else this thread serves comes in between.
+            tokio::task::yield_now().await;
+        }
+        // No tag: how a proof stands may change while the rows do not.
+        let mut response = reply::page(&page.rows, parameters, &proofs);
+        reply::shared(response.headers_mut());
+        link(response.headers_mut(), kind, next.as_deref(), parameters);
+        Ok(response)
     }
 }
 
@@ -83,24 +101,30 @@ fn answer(
     let mut response = if conditions::is_known(headers, &tag)? {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        reply::page(&page.rows, parameters)
+        reply::page(&page.rows, parameters, &[])
     };
     let fields = response.headers_mut();
     fields.insert(ETAG, tag);
     reply::shared(fields);
+    let kind = page.rows.first().map_or(Kind::Memory, |row| row.content.target().kind);
+    link(fields, kind, next, parameters);
+    Ok(response)
+}
+
+/// Where the next page is.
+fn link(fields: &mut HeaderMap, kind: Kind, next: Option<&str>, parameters: &Parameters) {
     if let Some(cursor) = next {
-        let kind = match page.rows.first().map(|row| row.content.target().kind) {
-            Some(Kind::Skill) => "/mesh/skills",
-            Some(Kind::Key) => "/mesh/keys",
-            Some(Kind::Memory) | None => "/mesh/memory",
+        let path = match kind {
+            Kind::Memory => "/mesh/memory",
+            Kind::Skill => "/mesh/skills",
+            Kind::Key => "/mesh/keys",
         };
-        let link = format!("<{kind}?{}>; rel=\"next\"", write_query(parameters, cursor));
+        let link = format!("<{path}?{}>; rel=\"next\"", write_query(parameters, cursor));
         if let (Ok(link), Ok(cursor)) = (HeaderValue::try_from(link), HeaderValue::try_from(cursor)) {
             fields.insert(LINK, link);
             fields.insert(NEXT_CURSOR, cursor);
         }
     }
-    Ok(response)
 }
 
 /// The tag of a page: of which rows at which change. Two answers with the same one say the same.

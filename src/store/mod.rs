@@ -27,6 +27,7 @@ mod model;
 mod observe;
 mod policy;
 mod postgres;
+mod proof;
 mod ranking;
 mod reply;
 mod repository;
@@ -45,6 +46,7 @@ mod uri;
 mod usage_api;
 mod watch;
 mod words;
+mod writes;
 
 pub use access::{Access, ApiKey, ApiKeys, Rights, Stranger, Trust};
 pub use clock::Clock;

@@ -1,6 +1,7 @@
 //! What the operator lets tenants keep, and for how long. Knows no engine and no HTTP.
 
 use super::guard::{Guard, Pattern};
+use super::json::Json;
 use super::model::{Bounds, Content, Expiry, Upkeep};
 use crate::config::checked_store::{StoreRules, TenantRules};
 use crate::ids::TenantId;
@@ -8,6 +9,9 @@ use std::time::Duration;
 
 /// Longest list that a request without `limit` gets in one answer.
 const USUAL_LIST: u32 = 10_000;
+
+/// Bytes that a signed message may have beyond the longest value.
+const MORE_OF_PROOF: usize = 64 * 1024;
 
 /// Most rows, versions and entries that upkeep takes away in one transaction: the writer is held for some
 /// milliseconds, whatever there is to do.
@@ -70,12 +74,21 @@ impl Policy {
     ///
     /// # Errors
     /// [`Unfit`].
-    pub(crate) fn check(&self, tenant: &TenantId, content: &Content) -> Result<(), Unfit> {
+    pub(crate) fn check(
+        &self,
+        tenant: &TenantId,
+        content: &Content,
+        proof: Option<&Json>,
+    ) -> Result<(), Unfit> {
         let rules = self.of(tenant);
-        if !fits(rules, content) {
+        // A message says what the row does, and a little more.
+        let fits_proof = proof.is_none_or(|proof| proof.as_str().len() <= rules.max_value + MORE_OF_PROOF);
+        if !fits(rules, content) || !fits_proof {
             return Err(Unfit::TooLong);
         }
-        self.guard.look(rules.secret_guard, content).map_or(Ok(()), |found| Err(Unfit::Secret(found)))
+        let in_content = self.guard.look(rules.secret_guard, content);
+        let in_proof = || proof.and_then(|proof| self.guard.look_at(rules.secret_guard, proof.as_str()));
+        in_content.or_else(in_proof).map_or(Ok(()), |found| Err(Unfit::Secret(found)))
     }
 
     /// What upkeep leaves at a Unix second.
@@ -141,14 +154,14 @@ mod tests {
         let policy = usual(TenantRules { max_key: 4, max_value: 6, ..TenantRules::default() });
         let acme = tenant("acme");
         let memory = |scope: &str, key: &str, value: &str| {
-            policy.check(&acme, &Content::Memory(memory(scope, key, value)))
+            policy.check(&acme, &Content::Memory(memory(scope, key, value)), None)
         };
         assert_eq!(memory("mesh", "keys", "123456"), Ok(()));
         for (scope, key, value) in [("mesh5", "k", "1"), ("mesh", "keys5", "1"), ("mesh", "k", "1234567")] {
             assert_eq!(memory(scope, key, value), Err(Unfit::TooLong));
         }
-        assert_eq!(policy.check(&acme, &Content::Skill(skill("s", "123456"))), Ok(()));
-        assert_eq!(policy.check(&acme, &Content::Skill(skill("s", "1234567"))), Err(Unfit::TooLong));
+        assert_eq!(policy.check(&acme, &Content::Skill(skill("s", "123456")), None), Ok(()));
+        assert_eq!(policy.check(&acme, &Content::Skill(skill("s", "1234567")), None), Err(Unfit::TooLong));
     }
 
     #[test]
@@ -159,7 +172,10 @@ mod tests {
         assert_eq!(policy.bounds(&tenant("acme")).rows, Some(3));
         assert_eq!(policy.bounds(&tenant("globex")).rows, None);
         let key = Content::Memory(memory("mesh", "k", "\"-----BEGIN PRIVATE KEY-----\""));
-        assert!(matches!(policy.check(&tenant("acme"), &key), Err(Unfit::Secret(_))));
-        assert_eq!(policy.check(&tenant("globex"), &key), Ok(()));
+        assert!(matches!(policy.check(&tenant("acme"), &key, None), Err(Unfit::Secret(_))));
+        assert_eq!(policy.check(&tenant("globex"), &key, None), Ok(()));
+        let harmless = Content::Memory(memory("mesh", "k", "1"));
+        let proof = Json::parse("{\"more\":\"-----BEGIN PRIVATE KEY-----\"}");
+        assert!(matches!(policy.check(&tenant("acme"), &harmless, proof.as_ref()), Err(Unfit::Secret(_))));
     }
 }

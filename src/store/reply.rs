@@ -321,14 +321,19 @@ const MESH_EXPIRES_AT: HeaderName = HeaderName::from_static("mesh-expires-at");
 
 /// One row.
 pub(crate) fn row(row: &Row, parameters: &Parameters) -> Response {
+    told_row(row, parameters, None)
+}
+
+fn told_row(row: &Row, parameters: &Parameters, proof: Option<&[u8]>) -> Response {
     let mut out = Vec::with_capacity(256);
-    write_row(&mut out, row, parameters);
+    write_row(&mut out, row, parameters, proof);
     let mut response = json(StatusCode::OK, out);
     stamp(response.headers_mut(), &row.stamp);
     response
 }
 
-/// One row for a caller who may have it already.
+/// One row for a caller who may have it already; with the standing of its proof it is always told, since that may
+/// change while the row does not.
 ///
 /// # Errors
 /// [`Refusal::InvalidCondition`].
@@ -336,14 +341,15 @@ pub(crate) fn known_row(
     found: &Row,
     headers: &HeaderMap,
     parameters: &Parameters,
+    proof: Option<&[u8]>,
 ) -> Result<Response, Refusal> {
-    if conditions::is_known(headers, &conditions::tag(&found.stamp))? {
+    if proof.is_none() && conditions::is_known(headers, &conditions::tag(&found.stamp))? {
         let mut response = StatusCode::NOT_MODIFIED.into_response();
         stamp(response.headers_mut(), &found.stamp);
         shared(response.headers_mut());
         return Ok(response);
     }
-    let mut response = row(found, parameters);
+    let mut response = told_row(found, parameters, proof);
     shared(response.headers_mut());
     Ok(response)
 }
@@ -363,14 +369,18 @@ pub(crate) fn shared(headers: &mut HeaderMap) {
     headers.insert(VARY, HeaderValue::from_static("Authorization, X-API-Key"));
 }
 
-/// A row, with what the store says of it when it is asked for.
-pub(crate) fn write_row(out: &mut Vec<u8>, row: &Row, parameters: &Parameters) {
+/// A row, with what the store says of it when it is asked for, and how its proof stands.
+fn write_row(out: &mut Vec<u8>, row: &Row, parameters: &Parameters, proof: Option<&[u8]>) {
     row.write_json(out);
+    out.pop();
     if parameters.meta {
-        out.pop();
         meta(out, &row.stamp);
-        out.push(b'}');
     }
+    if let Some(proof) = proof {
+        out.extend_from_slice(b",\"proof\":");
+        out.extend_from_slice(proof);
+    }
+    out.push(b'}');
 }
 
 fn meta(out: &mut Vec<u8>, stamp: &Stamp) {
@@ -438,7 +448,7 @@ pub(crate) fn batch(done: &[Done], parameters: &Parameters) -> Response {
                 out.extend_from_slice(b"{\"written\":true");
                 meta(&mut out, &row.stamp);
                 out.extend_from_slice(b",\"row\":");
-                write_row(&mut out, row, parameters);
+                write_row(&mut out, row, parameters, None);
                 out.push(b'}');
             }
             Done::Deleted(stamp) => {
@@ -454,15 +464,15 @@ pub(crate) fn batch(done: &[Done], parameters: &Parameters) -> Response {
     json(StatusCode::OK, out)
 }
 
-/// A page of rows: a bare array.
-pub(crate) fn page(rows: &[Row], parameters: &Parameters) -> Response {
+/// A page of rows: a bare array. `proofs` are as many as the rows, or none.
+pub(crate) fn page(rows: &[Row], parameters: &Parameters, proofs: &[Vec<u8>]) -> Response {
     let mut out = Vec::with_capacity(256 * rows.len() + 2);
     out.push(b'[');
     for (index, row) in rows.iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        write_row(&mut out, row, parameters);
+        write_row(&mut out, row, parameters, proofs.get(index).map(Vec::as_slice));
     }
     out.push(b']');
     json(StatusCode::OK, out)

@@ -7,18 +7,17 @@
 
 use super::access::Access;
 use super::http::App;
-use super::json::{Json, write_string};
+use super::json::write_string;
 use super::model::{
-    Act, Action, Condition, Content, Done, Filter, Kind, MOST_PAGE_BYTES, NewMemory, NewSkill, Place, Row,
-    Target, Write,
+    Action, Condition, Content, Done, Filter, Kind, MOST_PAGE_BYTES, Place, Row, Target, Write,
 };
 use super::observe::Op;
 use super::reply::{self, Refusal};
-use super::rows_api::Refused;
+use super::writes::Refused;
 use super::{body, http::Held};
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -77,14 +76,7 @@ pub(super) async fn sync(
         let held = app.hold(&headers, body).await?;
         Ok(app.sync(&access, &held).await)
     };
-    let outcome = |result: &Result<Response, Refused>| match result {
-        Ok(_) => None,
-        Err(refused) => Some(refused.why.outcome()),
-    };
-    match app.observed_as(Op::Sync, work, outcome).await? {
-        Ok(response) => Ok(response),
-        Err(refused) => Ok(refused.into_response()),
-    }
+    app.observed_parts(Op::Sync, work).await
 }
 
 impl App {
@@ -181,13 +173,7 @@ impl App {
         for (index, raw) in message.entries.iter().enumerate() {
             writes.push(self.entry(access, raw).map_err(|why| Refused { index: Some(index), why })?);
         }
-        let bounds = self.policy.bounds(access.tenant());
-        let done = self.store.commit(access, writes, bounds).await.map_err(|error| match error {
-            super::CommitError::Store(error) => Refused { index: None, why: error.into() },
-            super::CommitError::Refused { index, conflict } => {
-                Refused { index: Some(index), why: conflict.into() }
-            }
-        })?;
+        let done = self.all(access, writes).await?;
         outcome.passed += done.iter().filter(|done| **done == Done::Passed).count();
         outcome.applied += done.iter().filter(|done| **done != Done::Passed).count();
         Ok(())
@@ -195,63 +181,10 @@ impl App {
 
     /// A whole message as a write that gives way to what is newer.
     fn entry(&self, access: &Access, raw: &RawValue) -> Result<Write, Refusal> {
-        let Entry { content, sent_ms } = Entry::read(raw)?;
-        let node = content.node().to_owned();
-        let act = match self.prepared(access, body::New { content, expiry: None })? {
-            Act::Put { content, expiry, proof, .. } => {
-                Act::Put { content, expiry, sent_ms: Some(sent_ms), proof }
-            }
-            other @ (Act::Delete(_) | Act::Restore(..) | Act::Purge(_)) => other,
-        };
-        Ok(Write { act, condition: Condition::Newer { sent_ms, node } })
-    }
-}
-
-/// A mesh message of kind memory or skill.
-struct Entry {
-    content: Content,
-    sent_ms: i64,
-}
-
-impl Entry {
-    fn read(raw: &RawValue) -> Result<Self, Refusal> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Body<'a> {
-            r#type: String,
-            scope: Option<String>,
-            key: Option<String>,
-            #[serde(borrow)]
-            value: Option<&'a RawValue>,
-            node_id: Option<String>,
-            name: Option<String>,
-            source_node: Option<String>,
-            content: Option<String>,
-            path: Option<String>,
-            ts: Option<f64>,
-        }
-        let body: Body<'_> = serde_json::from_str(raw.get()).map_err(|_| Refusal::InvalidMessage)?;
-        let given =
-            |text: Option<String>| text.filter(|text| !text.is_empty()).ok_or(Refusal::InvalidMessage);
-        // `null` is a value, and reads as none here.
-        let value = |value: Option<&RawValue>| Json::parse(value.map_or("null", RawValue::get));
-        let content = match body.r#type.as_str() {
-            "memory" => Content::Memory(NewMemory {
-                scope: given(body.scope)?,
-                key: given(body.key)?,
-                value: value(body.value).ok_or(Refusal::InvalidMessage)?,
-                node_id: given(body.node_id)?,
-            }),
-            "skill" if body.content.is_some() || body.path.is_some() => Content::Skill(NewSkill {
-                name: given(body.name)?,
-                source_node: given(body.source_node)?,
-                content: body.content,
-                path: body.path,
-            }),
-            _ => return Err(Refusal::InvalidMessage),
-        };
-        let sent_ms = milliseconds(body.ts.ok_or(Refusal::InvalidMessage)?)?;
-        Ok(Self { content, sent_ms })
+        let new = body::message(raw.get())?;
+        let sent_ms = new.sent_ms.ok_or(Refusal::InvalidMessage)?;
+        let node = new.content.node().to_owned();
+        Ok(Write { act: self.prepared(access, new)?, condition: Condition::Newer { sent_ms, node } })
     }
 }
 
@@ -263,25 +196,15 @@ fn named(message: &Message<'_>) -> Result<Vec<(Target, Option<i64>)>, Refusal> {
     for raw in &message.keys {
         let Named { scope, key, ts, .. } = read(raw)?;
         let (Some(scope), Some(key)) = (scope, key) else { return Err(Refusal::InvalidMessage) };
-        found.push((Target { kind: Kind::Memory, scope, name: key }, ts.map(milliseconds).transpose()?));
+        found
+            .push((Target { kind: Kind::Memory, scope, name: key }, ts.map(body::milliseconds).transpose()?));
     }
     for raw in &message.skills {
         let Named { name, ts, .. } = read(raw)?;
         let name = name.ok_or(Refusal::InvalidMessage)?;
-        found.push((Target::skill(&name), ts.map(milliseconds).transpose()?));
+        found.push((Target::skill(&name), ts.map(body::milliseconds).transpose()?));
     }
     Ok(found)
-}
-
-/// Unix seconds, perhaps with a fraction, as milliseconds.
-fn milliseconds(seconds: f64) -> Result<i64, Refusal> {
-    let milliseconds = (seconds * 1000.0).round();
-    if !(0.0..=1e15).contains(&milliseconds) {
-        return Err(Refusal::InvalidMessage);
-    }
-    #[allow(clippy::cast_possible_truncation, reason = "a whole number within bounds")]
-    let whole = milliseconds as i64;
-    Ok(whole)
 }
 
 impl Outcome {
@@ -345,8 +268,11 @@ fn write_key(out: &mut Vec<u8>, (target, ts): &(Target, i64)) {
     write_ts(out, *ts);
 }
 
-/// A row as the mesh message that it would be.
+/// A row as the mesh message that it came as, with its signature, or else that it would be.
 fn write_entry(out: &mut Vec<u8>, row: &Row) {
+    if let Some(proof) = &row.proof {
+        return out.extend_from_slice(proof.as_str().as_bytes());
+    }
     match &row.content {
         Content::Memory(memory) => {
             out.extend_from_slice(b"{\"type\":\"memory\",\"scope\":");

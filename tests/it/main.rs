@@ -27,6 +27,7 @@ mod load;
 mod mesh_keys;
 mod meshes;
 mod operations;
+mod proofs;
 mod quotas;
 mod reasons;
 mod refusals;

@@ -3,11 +3,13 @@
 //! The values of members are kept as text, because a memory's value goes to the database as it came.
 
 mod keys;
+mod message;
 mod operations;
 mod query;
 mod rows;
 
 pub(crate) use keys::keys;
+pub(crate) use message::{message, milliseconds};
 pub(crate) use operations::{Asked, Operation, operations, version};
 pub(crate) use query::{limit_of, marks, mode, query};
 pub(crate) use rows::{New, memory, skill, time_to_live};

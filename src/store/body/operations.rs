@@ -1,7 +1,7 @@
 //! What a batch asks for, and which version of the past a restoration means.
 
-use super::rows::{New, memory, skill};
-use super::{given, name, object, text};
+use super::rows::{New, expiry, memory, skill};
+use super::{given, message, name, object, text};
 use crate::store::conditions;
 use crate::store::model::{Act, Condition, Kind, Target};
 use crate::store::reply::Refusal;
@@ -75,6 +75,12 @@ fn operation(bytes: &[u8]) -> Result<Operation, Refusal> {
         #[serde(borrow, default, deserialize_with = "given")]
         version: Option<&'a RawValue>,
         #[serde(borrow, default, deserialize_with = "given")]
+        message: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        ttl: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        expires_at: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
         if_match: Option<&'a RawValue>,
         #[serde(borrow, default, deserialize_with = "given")]
         if_none_match: Option<&'a RawValue>,
@@ -92,7 +98,11 @@ fn operation(bytes: &[u8]) -> Result<Operation, Refusal> {
         (None | Some(_), None | Some(_), None | Some(_)) => Err(Refusal::MissingTarget),
     };
     let asked = match name(body.op).as_deref() {
-        Some("put") => Asked::Put(if body.name.is_some() { skill(bytes)? } else { memory(bytes)? }),
+        Some("put") => Asked::Put(match (body.message, body.name) {
+            (Some(raw), _) => New { expiry: expiry(body.ttl, body.expires_at)?, ..message(raw.get())? },
+            (None, Some(_)) => skill(bytes)?,
+            (None, None) => memory(bytes)?,
+        }),
         Some("delete") => Asked::Do(Act::Delete(target?)),
         Some("purge") => Asked::Do(Act::Purge(target?)),
         Some("restore") => {
@@ -108,7 +118,7 @@ fn operation(bytes: &[u8]) -> Result<Operation, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::model::Content;
+    use crate::store::model::{Content, Expiry};
 
     #[test]
     fn an_operation_names_its_row_and_what_must_hold() {
@@ -127,7 +137,12 @@ mod tests {
             read(r#"{"op":"restore","name":"s","version":3}"#).unwrap().asked,
             Asked::Do(Act::Restore(Target::skill("s"), 3))
         );
+        let signed = r#"{"op":"put","message":{"type":"memory","scope":"m","key":"k","value":1,"nodeId":"n","sig":"x"},"ttl":9}"#;
+        let Asked::Put(new) = read(signed).unwrap().asked else { panic!("a put") };
+        assert_eq!((new.content.target(), new.expiry), (Target::memory("m", "k"), Some(Expiry::After(9))));
+        assert!(new.proof.is_some_and(|proof| proof.as_str().starts_with(r#"{"type":"memory""#)));
         for (text, why) in [
+            (r#"{"op":"put","message":{"type":"memory"}}"#, Refusal::InvalidMessage),
             (r#"{"scope":"m","key":"k","value":1}"#, Refusal::UnknownOperation),
             (r#"{"op":"drop","scope":"m","key":"k"}"#, Refusal::UnknownOperation),
             (r#"{"op":"delete","scope":"m"}"#, Refusal::MissingTarget),

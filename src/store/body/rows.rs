@@ -1,8 +1,8 @@
 //! Rows as clients put them.
 
-use super::{given, name, object, text};
+use super::{given, message, name, object, text};
 use crate::store::json::Json;
-use crate::store::model::{Content, Expiry, NewMemory, NewSkill};
+use crate::store::model::{Content, Expiry, Kind, NewMemory, NewSkill};
 use crate::store::reply::Refusal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -13,11 +13,38 @@ const UNKNOWN_NODE: &str = "unknown";
 /// Longest time to live: a hundred years.
 const LONGEST: i64 = 100 * 366 * 24 * 3600;
 
-/// What a client puts, and when it ends if the client says.
+/// What a client puts.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct New {
     pub(crate) content: Content,
+    /// When it ends, if the client says.
     pub(crate) expiry: Option<Expiry>,
+    /// When it was written, if the client says, in Unix milliseconds.
+    pub(crate) sent_ms: Option<i64>,
+    /// The signed message that it is, if it is one.
+    pub(crate) proof: Option<Json>,
+}
+
+impl New {
+    pub(super) fn unsigned(content: Content, expiry: Option<Expiry>) -> Self {
+        Self { content, expiry, sent_ms: None, proof: None }
+    }
+}
+
+/// What a body puts that is itself a signed message of the mesh, by its `type` and its `sig` or `signature`;
+/// nothing when it is none.
+fn signed(
+    bytes: &[u8],
+    kind: Kind,
+    [r#type, sig, signature]: [Option<&RawValue>; 3],
+    lacks: Refusal,
+) -> Result<Option<New>, Refusal> {
+    let is_signed = text(sig).or_else(|| text(signature)).is_some();
+    if !is_signed || text(r#type).as_deref() != Some(kind.as_str()) {
+        return Ok(None);
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| Refusal::InvalidBody)?;
+    message(text.trim()).map(Some).map_err(|_| lacks)
 }
 
 /// Reads the body of `PUT /mesh/memory`.
@@ -39,8 +66,19 @@ pub(crate) fn memory(bytes: &[u8]) -> Result<New, Refusal> {
         ttl: Option<&'a RawValue>,
         #[serde(borrow, default, deserialize_with = "given")]
         expires_at: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        r#type: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        sig: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        signature: Option<&'a RawValue>,
     }
     let body: Body<'_> = object(bytes)?;
+    let expiry = expiry(body.ttl, body.expires_at)?;
+    let marks = [body.r#type, body.sig, body.signature];
+    if let Some(new) = signed(bytes, Kind::Memory, marks, Refusal::MissingMemory)? {
+        return Ok(New { expiry, ..new });
+    }
     let node_id = match body.node_id.map(RawValue::get) {
         None | Some("null") => UNKNOWN_NODE.to_owned(),
         Some(raw) => match serde_json::from_str::<String>(raw).map_err(|_| Refusal::InvalidNode)? {
@@ -52,8 +90,7 @@ pub(crate) fn memory(bytes: &[u8]) -> Result<New, Refusal> {
     let key = name(body.key).ok_or(Refusal::MissingMemory)?;
     // `null` is a value; only an absent one is missing.
     let value = body.value.and_then(|raw| Json::parse(raw.get())).ok_or(Refusal::MissingMemory)?;
-    let expiry = expiry(body.ttl, body.expires_at)?;
-    Ok(New { content: Content::Memory(NewMemory { scope, key, value, node_id }), expiry })
+    Ok(New::unsigned(Content::Memory(NewMemory { scope, key, value, node_id }), expiry))
 }
 
 /// Reads the body of `PUT /mesh/skills`.
@@ -75,8 +112,19 @@ pub(crate) fn skill(bytes: &[u8]) -> Result<New, Refusal> {
         ttl: Option<&'a RawValue>,
         #[serde(borrow, default, deserialize_with = "given")]
         expires_at: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        r#type: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        sig: Option<&'a RawValue>,
+        #[serde(borrow, default, deserialize_with = "given")]
+        signature: Option<&'a RawValue>,
     }
     let body: Body<'_> = object(bytes)?;
+    let expiry = expiry(body.ttl, body.expires_at)?;
+    let marks = [body.r#type, body.sig, body.signature];
+    if let Some(new) = signed(bytes, Kind::Skill, marks, Refusal::MissingSkill)? {
+        return Ok(New { expiry, ..new });
+    }
     let skill = NewSkill {
         name: name(body.name).ok_or(Refusal::MissingSkill)?,
         source_node: name(body.source_node).ok_or(Refusal::MissingSkill)?,
@@ -87,12 +135,14 @@ pub(crate) fn skill(bytes: &[u8]) -> Result<New, Refusal> {
     if skill.content.is_none() && skill.path.is_none() {
         return Err(Refusal::MissingContent);
     }
-    let expiry = expiry(body.ttl, body.expires_at)?;
-    Ok(New { content: Content::Skill(skill), expiry })
+    Ok(New::unsigned(Content::Skill(skill), expiry))
 }
 
 /// When a row ends: after `ttl` seconds, at `expires_at`, or never with a `null` for either.
-fn expiry(ttl: Option<&RawValue>, expires_at: Option<&RawValue>) -> Result<Option<Expiry>, Refusal> {
+pub(super) fn expiry(
+    ttl: Option<&RawValue>,
+    expires_at: Option<&RawValue>,
+) -> Result<Option<Expiry>, Refusal> {
     let number = |raw: &RawValue| raw.get().parse::<i64>().map_err(|_| Refusal::InvalidTtl);
     match (ttl.map(|raw| (raw, raw.get())), expires_at.map(|raw| (raw, raw.get()))) {
         (None, None) => Ok(None),
@@ -205,6 +255,24 @@ mod tests {
         assert_eq!(read(r#"{"name":"n","source_node":"s","content":null}"#), Err(Refusal::MissingContent));
         assert_eq!(read(r#"{"name":"n","content":"c"}"#), Err(Refusal::MissingSkill));
         assert_eq!(read(r#"{"name":"","source_node":"s","content":"c"}"#), Err(Refusal::MissingSkill));
+    }
+
+    #[test]
+    fn a_body_that_is_a_signed_message_is_kept_as_it_came() {
+        let signed = r#" {"type":"memory","scope":"m","key":"k","value":1.0,"nodeId":"ceo","ts":7,"sig":"x","ttl":60} "#;
+        let new = super::memory(signed.as_bytes()).unwrap();
+        assert_eq!(new.proof.as_ref().map(Json::as_str), Some(signed.trim()));
+        assert_eq!(
+            (new.content.node(), new.expiry, new.sent_ms),
+            ("ceo", Some(Expiry::After(60)), Some(7000))
+        );
+        let skill = r#"{"type":"skill","name":"n","sourceNode":"s","content":"c","signature":"x"}"#;
+        assert!(super::skill(skill.as_bytes()).unwrap().proof.is_some());
+        // Of another type, or without a node: not the message that it says.
+        let other = signed.replace("\"memory\"", "\"note\"");
+        assert_eq!(super::memory(other.as_bytes()).unwrap().proof, None);
+        let nobodys = signed.replace("nodeId", "node_id");
+        assert_eq!(super::memory(nobodys.as_bytes()), Err(Refusal::MissingMemory));
     }
 
     #[test]
