@@ -378,8 +378,9 @@ impl World {
         let (rows, bytes) = model.counts();
         let skills = model.live.keys().filter(|target| target.kind == Kind::Skill).count();
         let memories = usize::try_from(rows).unwrap() - skills;
+        let versions = model.versions();
         let erased =
-            json!({"memories": memories, "skills": skills, "bytes": bytes, "versions": model.versions()});
+            json!({"memories": memories, "skills": skills, "keys": 0, "bytes": bytes, "versions": versions});
         let request = Request::new("DELETE", &format!("/mesh/tenant?confirm={who}"));
         let answer = self.send(who, &request.clone());
         self.refused(&answer, 403);
