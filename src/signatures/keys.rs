@@ -3,7 +3,7 @@
 //! Built once from the checked config and then only read. Knows nothing of messages, and tells nobody
 //! which nodes it holds.
 
-use super::multiples::{Multiples, Shared};
+use super::multiples::{Expected, Multiples, Shared};
 use crate::config::checked::NodeKey;
 use crate::ids::{NodeId, TenantId};
 use ed25519_dalek::{Signature, VerifyingKey};
@@ -42,6 +42,11 @@ impl Key {
     #[must_use]
     pub fn holds(&self, text: &[u8], sig: &Signature) -> bool {
         self.multiples.hold(&self.key, text, sig)
+    }
+
+    /// The point that a signature's `R` must be, for [`are_they`](super::multiples::are_they).
+    pub(super) fn expected(&self, text: &[u8], sig: &Signature) -> Expected {
+        self.multiples.expected(&self.key, text, sig)
     }
 
     /// Whether it counts at a moment (Unix seconds), for a message that names this key or none.

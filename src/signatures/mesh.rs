@@ -9,6 +9,7 @@ use super::delivery::Identity;
 use super::envelope::{Wrapping, messages, wrapping};
 use super::keys::{Key, KeyRegistry};
 use super::malformed::Malformed;
+use super::multiples::{Expected, are_they};
 use super::sig_text;
 use crate::config::checked::{MeshRules, Mode, OnFailure};
 use crate::ids::{NodeId, TenantId};
@@ -18,6 +19,10 @@ use std::time::Duration;
 
 /// Most keys that an answer names.
 const MAX_KEY_IDS: usize = 8;
+/// Arrays shorter than this are verified one by one.
+const FEW: usize = 4;
+/// Most messages that are verified together: what is refused early costs no more than so many.
+const TOGETHER: usize = 64;
 
 /// What a body is checked against.
 #[derive(Debug, Clone, Copy)]
@@ -203,9 +208,11 @@ enum Standing<'a> {
 fn all_or_nothing(document: &Document<'_>, context: &Context<'_>) -> Result<Verified, Failure> {
     let mut answer = Verified::none();
     let mut replayed = None;
+    let mut ahead = Ahead::default();
     for (index, (_, content)) in document.elements().enumerate() {
         let at = |failure| Failure { index: (document.shape() == Shape::Batch).then_some(index), ..failure };
-        let standing = judge(content, context).map_err(at)?;
+        let held = ahead.of(document, index, context);
+        let standing = judge(content, held, context).map_err(at)?;
         if answer.count(standing, context) == Count::Replayed {
             replayed.get_or_insert(at(Reason::Replayed.into()));
         }
@@ -222,13 +229,16 @@ fn sieve(document: &Document<'_>, context: &Context<'_>) -> Verified {
     let mut answer = Verified::none();
     // Written from the first message that is taken out; before that the body may yet go on as it is.
     let mut kept: Option<Vec<u8>> = None;
+    let mut ahead = Ahead::default();
     for (index, (raw, content)) in document.elements().enumerate() {
-        let counted = judge(content, context).map_err(|failure| failure.reason).and_then(|standing| {
-            match answer.count(standing, context) {
+        let held = ahead.of(document, index, context);
+        let counted =
+            judge(content, held, context).map_err(|failure| failure.reason).and_then(|standing| match answer
+                .count(standing, context)
+            {
                 Count::New => Ok(()),
                 Count::Replayed => Err(Reason::Replayed),
-            }
-        });
+            });
         match counted {
             Ok(()) => {
                 if let Some(kept) = &mut kept {
@@ -259,12 +269,71 @@ fn append(array: &mut Vec<u8>, element: &str) {
     array.extend_from_slice(element.as_bytes());
 }
 
+/// Verdicts over the next messages of an array, found together. Each is the one that its message has alone.
+#[derive(Default)]
+struct Ahead {
+    verdicts: Vec<Option<bool>>,
+}
+
+impl Ahead {
+    /// Whether the signature of this message holds, where that was found together with others.
+    fn of(&mut self, document: &Document<'_>, index: usize, context: &Context<'_>) -> Option<bool> {
+        if document.len() < FEW {
+            return None;
+        }
+        if index.is_multiple_of(TOGETHER) {
+            self.look(document, index, context);
+        }
+        self.verdicts.get(index % TOGETHER).copied().flatten()
+    }
+
+    fn look(&mut self, document: &Document<'_>, index: usize, context: &Context<'_>) {
+        self.verdicts.clear();
+        let (mut places, mut points, mut sigs) = (Vec::new(), Vec::new(), Vec::new());
+        for (_, content) in document.elements().skip(index).take(TOGETHER) {
+            let place = self.verdicts.len();
+            self.verdicts.push(None);
+            let Some((key, text, sig)) = content.ok().and_then(|message| single(&message, context)) else {
+                continue;
+            };
+            match key.expected(text, &sig) {
+                Expected::Unknown => {}
+                Expected::Nothing => self.verdicts[place] = Some(false),
+                Expected::Point(point) => {
+                    places.push(place);
+                    points.push(point);
+                    sigs.push(sig);
+                }
+            }
+        }
+        for (place, held) in places.into_iter().zip(are_they(&points, &sigs)) {
+            self.verdicts[place] = Some(held);
+        }
+    }
+}
+
+/// The one key that counts for a message, the text and the signature; nothing where it is not one.
+fn single<'a, 'm>(message: &Message<'m>, context: &Context<'a>) -> Option<(&'a Key, &'m [u8], Signature)> {
+    let sig = sig_text::parse(message.sig.text()?)?;
+    let node = if message.kind == Field::Text("skill") { message.source } else { message.node };
+    let (_, keys) = context.keys.find(context.tenant, node.text()?)?;
+    let kid = match message.kid {
+        Field::Absent => None,
+        Field::Text(kid) => Some(kid),
+        Field::NotText => return None,
+    };
+    let mut counting = keys.iter().filter(|key| key.counts(kid, context.now_unix));
+    let key = counting.next().filter(|_| counting.next().is_none())?;
+    Some((key, message.canonical, sig))
+}
+
 fn judge<'a>(
     element: Result<Message<'_>, Malformed>,
+    held: Option<bool>,
     context: &Context<'a>,
 ) -> Result<Standing<'a>, Failure> {
     match (element, context.policy.mode) {
-        (Ok(message), mode) => Ok(judge_message(&message, mode, context)?),
+        (Ok(message), mode) => Ok(judge_message(&message, held, mode, context)?),
         // What is no object cannot be a message; nobody behind reads it as one.
         (Err(Malformed::NotAnObject), Mode::Optional) => Ok(Standing::Unsigned),
         (Err(detail), _) => Err(detail.into()),
@@ -273,6 +342,7 @@ fn judge<'a>(
 
 fn judge_message<'a>(
     message: &Message<'_>,
+    held: Option<bool>,
     mode: Mode,
     context: &Context<'a>,
 ) -> Result<Standing<'a>, Reason> {
@@ -291,7 +361,12 @@ fn judge_message<'a>(
         Field::NotText => return Err(Reason::KeyUnknown),
     };
     let asked = (kid, context.now_unix);
-    let Some(key) = holding(keys, asked, message.canonical, &sig) else {
+    let found = match held {
+        // Found together with others; then one key counts.
+        Some(held) => keys.iter().find(|key| key.counts(kid, context.now_unix)).filter(|_| held),
+        None => holding(keys, asked, message.canonical, &sig),
+    };
+    let Some(key) = found else {
         let is_known = keys.iter().any(|key| key.counts(kid, context.now_unix));
         return Err(if is_known { Reason::SignatureInvalid } else { Reason::KeyUnknown });
     };

@@ -241,3 +241,57 @@ proptest! {
         let _ = verify(&body, &context, &mut Scratch::default());
     }
 }
+
+#[test]
+fn an_array_has_the_verdicts_that_its_messages_have_alone() {
+    let key = secret("ceo");
+    let node = |seed: u8| SigningKey::from_bytes(&[seed; 32]);
+    let tenant = TenantId::parse("acme").unwrap();
+    let registered = |name: &str, key: &SigningKey| {
+        NodeKey::of(tenant.clone(), NodeId::parse(name).unwrap(), key.verifying_key())
+    };
+    // One node has one key, the other two.
+    let own = [registered("ceo", &key), registered("sec", &node(1)), registered("sec", &node(2))];
+    let keys = KeyRegistry::build(&own).unwrap();
+    let policy = MeshRules {
+        mode: Mode::Required,
+        on_failure: OnFailure::Drop,
+        envelope: Envelope::None,
+        freshness: None,
+        canonical: Canonical::Mesh,
+    };
+    let context =
+        Context { policy: &policy, tenant: &tenant, keys: &keys, query: None, now_unix: 0.0, taken: None };
+    let mut messages = Vec::new();
+    for n in 0..150_u32 {
+        let (who, with) = match n % 5 {
+            0 | 1 => ("ceo", key.clone()),
+            2 => ("sec", node(1)),
+            3 => ("sec", node(2)),
+            // Signed by another.
+            _ => ("ceo", node(3)),
+        };
+        let text = format!(r#"{{"type":"memory","nodeId":"{who}","n":{n}}}"#);
+        let mut signed = String::from_utf8(sign(text.as_bytes(), &with).unwrap()).unwrap();
+        match n % 7 {
+            5 => signed = signed.replacen(&format!("\"n\":{n}"), "\"n\":0.5", 1),
+            6 => signed = text,
+            _ => {}
+        }
+        messages.push(signed);
+    }
+    // Twice, so that the keys are warm the second time.
+    for _ in 0..2 {
+        let alone: Vec<bool> = messages
+            .iter()
+            .map(|one| verify(one.as_bytes(), &context, &mut Scratch::default()).unwrap().verified == 1)
+            .collect();
+        let array = format!("[{}]", messages.join(","));
+        let together = verify(array.as_bytes(), &context, &mut Scratch::default()).unwrap();
+        let kept: Vec<&str> =
+            messages.iter().zip(&alone).filter(|(_, held)| **held).map(|(one, _)| one.as_str()).collect();
+        assert!(kept.len() > 50 && kept.len() < 120, "{}", kept.len());
+        assert_eq!(together.forward, Forward::Rewritten(format!("[{}]", kept.join(",")).into_bytes()));
+        assert_eq!(together.verified, kept.len());
+    }
+}

@@ -10,7 +10,7 @@
 
 use curve25519_dalek::Scalar;
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
-use curve25519_dalek::edwards::EdwardsPoint;
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::traits::{Identity as _, IsIdentity as _};
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha512};
@@ -103,13 +103,18 @@ impl Multiples {
 
     /// Whether a signature over a text holds for the key, by the strict rules.
     pub(super) fn hold(&self, key: &VerifyingKey, text: &[u8], sig: &Signature) -> bool {
-        match self.table(key) {
-            Some(own) => {
-                let base = self.shared.base.get_or_init(|| Table::new(ED25519_BASEPOINT_POINT, BASE_BITS));
-                verify((base, own), key, text, sig)
-            }
-            None => key.verify_strict(text, sig).is_ok(),
+        match self.expected(key, text, sig) {
+            Expected::Point(point) => is_it(&point, &point.compress(), sig),
+            Expected::Nothing => false,
+            Expected::Unknown => key.verify_strict(text, sig).is_ok(),
         }
+    }
+
+    /// The point that `R` must be.
+    pub(super) fn expected(&self, key: &VerifyingKey, text: &[u8], sig: &Signature) -> Expected {
+        let Some(own) = self.table(key) else { return Expected::Unknown };
+        let base = self.shared.base.get_or_init(|| Table::new(ED25519_BASEPOINT_POINT, BASE_BITS));
+        expected((base, own), key, text, sig)
     }
 
     fn table(&self, key: &VerifyingKey) -> Option<&Table> {
@@ -127,30 +132,57 @@ impl Multiples {
     }
 }
 
-/// RFC 8032 section 5.1.7 with the strict rules: `s` below the order, neither the key nor `R` of small order, and
-/// `R` the one encoding of the point that the equation gives.
-fn verify((base, own): (&Table, &Table), key: &VerifyingKey, text: &[u8], sig: &Signature) -> bool {
-    let Some(s) = Scalar::from_canonical_bytes(*sig.s_bytes()).into_option() else { return false };
+/// What is known of a signature before its `R` is looked at.
+pub(super) enum Expected {
+    /// It holds if `R` is this point.
+    Point(EdwardsPoint),
+    /// It cannot hold.
+    Nothing,
+    /// The key has no table.
+    Unknown,
+}
+
+/// RFC 8032 section 5.1.7 with the strict rules: `s` below the order, and the key not of small order.
+fn expected((base, own): (&Table, &Table), key: &VerifyingKey, text: &[u8], sig: &Signature) -> Expected {
+    let s = Scalar::from_canonical_bytes(*sig.s_bytes()).into_option();
+    let Some(s) = s.filter(|_| !key.is_weak()) else { return Expected::Nothing };
     let hash = Sha512::new().chain_update(sig.r_bytes()).chain_update(key.as_bytes()).chain_update(text);
     let k = Scalar::from_bytes_mod_order_wide(&hash.finalize().into());
-    let expected = base.add(own.add(EdwardsPoint::identity(), &k), &s);
-    // Where the bytes are the same, `R` is this point, and it is this point's order that counts.
-    expected.compress().as_bytes() == sig.r_bytes()
-        && !expected.mul_by_cofactor().is_identity()
-        && !key.is_weak()
+    Expected::Point(base.add(own.add(EdwardsPoint::identity(), &k), &s))
+}
+
+/// Whether `R` is the one encoding of this point, which is not of small order: where the bytes are the same, `R`
+/// is this point, and it is this point's order that counts.
+fn is_it(point: &EdwardsPoint, encoded: &CompressedEdwardsY, sig: &Signature) -> bool {
+    encoded.as_bytes() == sig.r_bytes() && !point.mul_by_cofactor().is_identity()
+}
+
+/// Whether each of several points is its signature's `R`. One inversion does for all of them; that is all that
+/// they have in common.
+pub(super) fn are_they(points: &[EdwardsPoint], sigs: &[Signature]) -> Vec<bool> {
+    let encoded = EdwardsPoint::compress_batch_alloc(points);
+    points.iter().zip(&encoded).zip(sigs).map(|((point, encoded), sig)| is_it(point, encoded, sig)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use curve25519_dalek::constants::EIGHT_TORSION;
-    use curve25519_dalek::edwards::CompressedEdwardsY;
     use ed25519_dalek::{Signer as _, SigningKey};
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
-    /// Both ways, which must say the same.
+    /// All ways, which must say the same: alone, among others, and as the library does it.
     fn holds(base: &Table, key: &VerifyingKey, text: &[u8], sig: &Signature) -> bool {
-        let held = verify((base, &Table::new(-key.to_edwards(), KEY_BITS)), key, text, sig);
+        let expected = expected((base, &Table::new(-key.to_edwards(), KEY_BITS)), key, text, sig);
+        let held = match expected {
+            Expected::Point(point) => {
+                let held = is_it(&point, &point.compress(), sig);
+                let other = EdwardsPoint::mul_base(&Scalar::from(3_u64));
+                assert_eq!(are_they(&[other, point, other], &[*sig; 3])[1], held);
+                held
+            }
+            Expected::Nothing | Expected::Unknown => false,
+        };
         assert_eq!(held, key.verify_strict(text, sig).is_ok(), "{key:?} {text:?} {sig}");
         held
     }
