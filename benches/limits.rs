@@ -32,6 +32,7 @@ fn limit(name: &str, by: &[Dimension], limit: u32) -> Limit {
         effect: Effect::Refuses,
         refund: Refund::Never,
         exempt: 0,
+        header: None,
     }
 }
 

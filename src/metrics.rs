@@ -41,6 +41,14 @@ pub struct Metrics {
     pub would_limit: IntCounterVec,
     /// Requests from addresses that are kept out, by the list.
     pub denied: IntCounterVec,
+    /// Requests that count against their address, by what they are.
+    pub strikes: IntCounterVec,
+    /// Pauses that strikes led to.
+    pub cooldowns: IntCounter,
+    /// Addresses that cool down now.
+    pub cooling: IntGauge,
+    /// What was refused because an address holds too much before anyone is known, by the budget.
+    pub budgets: IntCounterVec,
     /// Signature checks by result.
     pub signatures: IntCounterVec,
     /// Deliveries that were taken before, by what they were told.
@@ -85,6 +93,8 @@ pub struct Metrics {
     pub access_log_dropped: IntCounter,
     /// Client addresses counted exactly.
     pub limiter_addresses: IntGauge,
+    /// Values of fields counted exactly.
+    pub limiter_values: IntGauge,
     /// Requests refused because their quota could not be written down.
     pub quota_failures: IntGauge,
     /// What the embedded store does.
@@ -131,6 +141,18 @@ impl Metrics {
                 "denied_total",
                 "Requests from addresses on a list of those that are kept out, by the list.",
                 &["list"],
+            ),
+            strikes: make.counters(
+                "strikes_total",
+                "Requests that count against their address, by what they are.",
+                &["kind"],
+            ),
+            cooldowns: make.counter("cooldowns_total", "Pauses that too many strikes led to."),
+            cooling: make.gauge("cooling_down", "Addresses that cool down now."),
+            budgets: make.counters(
+                "budget_exceeded_total",
+                "Connections, heads and bodies refused because their address holds too much before anyone is known, by the budget.",
+                &["budget"],
             ),
             signatures: make.counters(
                 "signatures_total",
@@ -218,6 +240,8 @@ impl Metrics {
             ),
             limiter_addresses: make
                 .gauge("limiter_addresses", "Client addresses that the limiter counts exactly."),
+            limiter_values: make
+                .gauge("limiter_header_values", "Values of header fields that the limiter counts exactly."),
             quota_failures: make.gauge(
                 "quota_unwritten",
                 "Requests refused since the start because their quota could not be written down.",

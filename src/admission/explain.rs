@@ -7,7 +7,7 @@ use crate::identity::caller::{Credential, Tenant};
 use crate::identity::lists::Listed;
 use crate::identity::path;
 use crate::ids::CredentialId;
-use crate::limits::{Decision, MethodCode, RuleSet, Subject};
+use crate::limits::{Decision, MethodCode, Prefix, RuleSet, Subject};
 use http::{HeaderMap, Method};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub struct Question<'a> {
     pub credential: Option<&'a str>,
     /// Bytes of the body.
     pub body: u32,
+    /// The value of the field that the limits count by.
+    pub value: Option<&'a str>,
 }
 
 /// What would become of it.
@@ -52,7 +54,7 @@ impl Policy {
     /// Says what would become of a request.
     ///
     /// # Errors
-    /// [`Rejection`] where no limit would be asked: its address is kept out, or its path has no single reading.
+    /// [`Rejection`] where no limit would be asked: its address is kept out or cools down, or its path has no single reading.
     pub fn explain(&self, question: &Question<'_>, now: Now) -> Result<Explained<'_>, Rejection> {
         let fields = HeaderMap::new();
         let head = Head {
@@ -80,7 +82,15 @@ impl Policy {
             Access::Signature(_) => routed.route.tenant.clone(),
             Access::Credential(_) => credential.as_ref().map(|credential| credential.tenant.clone()),
         };
-        Ok(self.matched(question, &routed, credential, tenant, now))
+        let vouched = match &routed.route.access {
+            Access::Public => false,
+            Access::Signature(_) => routed.route.familiar.holds(Prefix::of(client)),
+            Access::Credential(_) => credential.as_ref().is_some_and(|one| self.knows(one.number, client)),
+        };
+        match self.cooling(client, self.lists.find(client), now.tick) {
+            Some(ends_in_secs) if !vouched => Err(Rejection::CoolingDown { ends_in_secs }),
+            Some(_) | None => Ok(self.matched(question, &routed, credential, tenant, now)),
+        }
     }
 
     fn unmatched(&self, question: &Question<'_>, refused: Rejection, now: Now) -> Explained<'_> {
@@ -96,7 +106,11 @@ impl Policy {
             tenant: None,
             asked: Asked::Unmatched,
             rules: &self.unmatched_rules,
-            refusal: Some(if decision.is_admitted() { refused } else { Rejection::Limited }),
+            refusal: Some(if decision.is_admitted() {
+                refused
+            } else {
+                limited(&self.unmatched_rules, &decision)
+            }),
             decision,
         }
     }
@@ -146,11 +160,16 @@ impl Policy {
             tenant: tenant.as_ref().map(|tenant| tenant.number),
             method: MethodCode::of(question.method),
             body: question.body,
+            value: self.limiter.value_of(question.value.map(str::as_bytes).into_iter()),
             freed_by: self.freed_by(question),
             ..Subject::stranger(question.client, route.number)
         };
         let decision = self.limiter.look(rules, &subject, now.tick);
-        let refusal = if decision.is_admitted() { refused } else { Some(Rejection::Limited) };
+        let refusal = if decision.is_admitted() { refused } else { Some(limited(rules, &decision)) };
         Explained { route: Some(routed.index), credential, tenant, asked, rules, decision, refusal }
     }
+}
+
+fn limited(rules: &RuleSet, decision: &Decision) -> Rejection {
+    if decision.is_crowded(rules) { Rejection::Crowded } else { Rejection::Limited }
 }

@@ -3,6 +3,7 @@
 //!
 //! No socket, no clock, no metric and no server framework is known here.
 
+pub mod abuse;
 pub mod explain;
 pub mod policy;
 pub mod prices;
@@ -17,8 +18,8 @@ use crate::identity::address;
 use crate::identity::caller::{CallerFault, Carrier, Credential, Tenant};
 use crate::identity::lists::Listed;
 use crate::identity::path::{self, CleanPath};
-use crate::limits::{Decision, MethodCode, Receipt, RuleSet, Subject, Tick};
-use http::{HeaderMap, Method, header};
+use crate::limits::{Decision, MethodCode, Prefix, Receipt, RuleSet, Subject, Tick};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use route::{Found, Params};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -54,6 +55,8 @@ pub struct Trail {
     pub client: Option<IpAddr>,
     /// The list that the address is on.
     pub listed: Option<Listed>,
+    /// Seconds for which the address cools down.
+    pub cooling: Option<u32>,
     /// Index of its route.
     pub route: Option<usize>,
     /// The key it came with.
@@ -104,11 +107,20 @@ impl Trail {
         self.listed.map_or(0, Listed::bit)
     }
 
-    /// Keeps a decision; whether it admits.
-    fn keep(&mut self, asked: Asked, decision: Decision) -> bool {
-        let admitted = decision.is_admitted();
+    /// Keeps a decision.
+    ///
+    /// # Errors
+    /// What a decision that does not admit is refused with.
+    fn keep(&mut self, asked: Asked, rules: &RuleSet, decision: Decision) -> Result<(), Rejection> {
+        let result = if decision.is_admitted() {
+            Ok(())
+        } else if decision.is_crowded(rules) {
+            Err(Rejection::Crowded)
+        } else {
+            Err(Rejection::Limited)
+        };
         self.limits = Some((asked, decision));
-        admitted
+        result
     }
 }
 
@@ -162,7 +174,7 @@ impl Policy {
     /// # Errors
     /// The first gate's [`Rejection`].
     pub fn admit(&self, head: Head<'_>, now: Now, trail: &mut Trail) -> Result<Admitted, Rejection> {
-        let guarded = self.guard(head, trail)?;
+        let guarded = self.guard(head, now, trail)?;
         let routed = self.route(guarded, now, trail)?;
         let route = routed.route;
         let authorised = self
@@ -172,7 +184,7 @@ impl Policy {
         self.take_limits(authorised, now, trail)
     }
 
-    fn guard<'a>(&self, head: Head<'a>, trail: &mut Trail) -> Result<Guarded<'a>, Rejection> {
+    fn guard<'a>(&self, head: Head<'a>, now: Now, trail: &mut Trail) -> Result<Guarded<'a>, Rejection> {
         // Without proxies that are trusted nobody looks for what they say.
         let client = if self.trusted_proxies.is_empty() {
             head.peer.to_canonical()
@@ -185,6 +197,7 @@ impl Policy {
         if let Some(denial) = trail.listed.and_then(Listed::denial) {
             return Err(Rejection::Denied(denial));
         }
+        trail.cooling = self.cooling(client, trail.listed, now.tick);
         let path = path::examine(head.path.as_bytes()).map_err(Rejection::Path)?;
         Ok(Guarded { head, client, path })
     }
@@ -204,13 +217,15 @@ impl Policy {
             }
             Err(refused) => refused,
         };
+        trail.unless_cooling(|| false)?;
         let subject = Subject {
             method: MethodCode::of(method),
             freed_by: trail.freed_by(),
             ..Subject::stranger(client, self.unmatched_number)
         };
         let decision = self.limiter.decide(&self.unmatched_rules, &subject, now.tick);
-        Err(if trail.keep(Asked::Unmatched, decision) { refused } else { Rejection::Limited })
+        trail.keep(Asked::Unmatched, &self.unmatched_rules, decision)?;
+        Err(refused)
     }
 
     /// The route that takes a request.
@@ -231,15 +246,22 @@ impl Policy {
         now: Now,
         trail: &mut Trail,
     ) -> Result<Known<'a, 'p>, Rejection> {
+        let client = routed.guarded.client;
         let caller = match &routed.route.access {
-            Access::Public => Caller::Anyone,
+            Access::Public => {
+                trail.unless_cooling(|| false)?;
+                Caller::Anyone
+            }
             Access::Signature(_) => {
+                trail.unless_cooling(|| routed.route.familiar.holds(Prefix::of(client)))?;
                 trail.tenant.clone_from(&routed.route.tenant);
                 Caller::Signer
             }
             Access::Credential(_) => {
-                let (credential, carrier) =
-                    self.keys.caller(routed.guarded.head.fields, now.unix).map_err(Rejection::Caller)?;
+                let known = self.keys.caller(routed.guarded.head.fields, now.unix);
+                trail.unless_cooling(|| known.is_ok_and(|(one, _)| self.knows(one.number, client)))?;
+                let (credential, carrier) = known.map_err(Rejection::Caller)?;
+                self.remember(credential.number, client);
                 trail.tenant = Some(credential.tenant.clone());
                 trail.credential = Some(credential.clone());
                 Caller::Holder(credential.clone(), carrier)
@@ -293,6 +315,10 @@ impl Policy {
         trail: &mut Trail,
     ) -> Rejection {
         let Some(ip) = trail.client else { return refused };
+        // It costs nothing more, and is told the same however often it comes.
+        if matches!(refused, Rejection::CoolingDown { .. }) {
+            return refused;
+        }
         let route = &self.routes[route];
         let subject = Subject {
             method: MethodCode::of(method),
@@ -300,7 +326,12 @@ impl Policy {
             ..Subject::stranger(ip, route.number)
         };
         let decision = self.limiter.decide(&route.stranger_rules, &subject, now.tick);
-        if trail.keep(Asked::Stranger, decision) { refused } else { Rejection::Limited }
+        trail.keep(Asked::Stranger, &route.stranger_rules, decision).err().unwrap_or(refused)
+    }
+
+    /// What the limits count by of a field.
+    fn value(&self, fields: &HeaderMap, name: &HeaderName) -> u64 {
+        self.limiter.value_of(fields.get_all(name).iter().map(HeaderValue::as_bytes))
     }
 
     fn take_limits(
@@ -324,15 +355,13 @@ impl Policy {
             route: route.number,
             method: MethodCode::of(routed.guarded.head.method),
             freed_by: trail.freed_by(),
+            value: rules.header().map_or(0, |name| self.value(routed.guarded.head.fields, name)),
             body: if rules.counts_bytes() { body(routed.guarded.head.fields, route.body_max) } else { 0 },
         };
         let (decision, receipt) = self.limiter.admit(rules, &subject, now.tick);
         trail.receipt = receipt;
-        if trail.keep(Asked::Route, decision) {
-            Ok(Admitted { route: routed.index, carrier, gateway })
-        } else {
-            Err(Rejection::Limited)
-        }
+        trail.keep(Asked::Route, rules, decision)?;
+        Ok(Admitted { route: routed.index, carrier, gateway })
     }
 }
 

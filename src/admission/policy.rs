@@ -1,12 +1,13 @@
 //! A config, compiled into what requests are walked through. Made once per load, then only read.
 
+use super::abuse::Abuse;
 use super::prices::{self, Priced, Prices};
 use super::route::RouteTable;
 use crate::config::checked::{self, Access, Config, Dialect, Dimension, EncodedSlashes, NodeKey, Target};
 use crate::identity::caller::{Credential, KeyRing, ScopeSet, Tenant};
 use crate::identity::lists::AddressLists;
 use crate::ids::{CredentialId, GatewayId, Name, NodeId, Scope, TenantId};
-use crate::limits::{Limiter, LimitsError, RuleSet};
+use crate::limits::{Familiar, Limiter, LimitsError, RuleSet};
 use crate::signatures::keys::{Key, KeyRegistry, KeysError};
 use http::HeaderValue;
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ pub struct Policy {
     pub(super) trusted_proxies: Vec<ipnet::IpNet>,
     /// Who is let in, and who is kept out.
     pub lists: AddressLists,
+    pub(super) abuse: Abuse,
     pub(super) table: RouteTable,
     pub(super) keys: KeyRing,
     /// By the names of credentials, for those who explain.
@@ -67,6 +69,8 @@ pub struct RouteEntry {
     /// Those of them that count by address (and route) alone: what strangers spend.
     pub(super) stranger_rules: RuleSet,
     pub(super) number: u32,
+    /// From where signers are known.
+    pub(super) familiar: Arc<Familiar>,
     /// Who answers.
     pub target: Target,
     /// The literal front of the path pattern: what a gateway route takes off.
@@ -122,6 +126,7 @@ impl Policy {
         Ok(Self {
             trusted_proxies: config.trusted_proxies.clone(),
             lists: AddressLists::new(&config.address_lists),
+            abuse: Abuse::new(config, &limiter),
             table: RouteTable::new(&config.routes),
             named: keys.iter().map(|(_, credential)| (credential.id.clone(), credential.clone())).collect(),
             keys: KeyRing::new(keys),
@@ -255,6 +260,7 @@ impl<'c> Compiler<'c> {
         };
         let by_address = |place: &usize| self.config.limits[*place].by.iter().all(|by| is_of_strangers(*by));
         let by_address: Vec<usize> = route.limits.iter().copied().filter(by_address).collect();
+        let number = self.limiter.intern_route(&route.name);
         Ok(RouteEntry {
             index,
             name: route.name.clone(),
@@ -265,7 +271,8 @@ impl<'c> Compiler<'c> {
             encoded_slashes: route.encoded_slashes,
             stranger_rules: self.rules(&by_address)?,
             prices: Prices::new(&route.limits, self.config, self.limiter)?,
-            number: self.limiter.intern_route(&route.name),
+            number,
+            familiar: self.limiter.familiar_route(number),
             target: route.target.clone(),
             depth: route.path.segments.len(),
             body_max: route.body_max,
@@ -282,7 +289,8 @@ impl<'c> Compiler<'c> {
 const fn is_of_strangers(dimension: Dimension) -> bool {
     match dimension {
         Dimension::Ip | Dimension::Network | Dimension::Route | Dimension::Method => true,
-        Dimension::Credential | Dimension::Tenant | Dimension::Node => false,
+        // What a stranger could spend of others by saying their value.
+        Dimension::Credential | Dimension::Tenant | Dimension::Node | Dimension::Header => false,
     }
 }
 

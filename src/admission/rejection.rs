@@ -7,6 +7,8 @@ use crate::config::checked::Denial;
 use crate::identity::caller::CallerFault;
 use crate::identity::head::HeadFault;
 use crate::identity::path::PathFault;
+use crate::limits::Budget;
+use crate::limits::headers::{ABNORMAL_USAGE_DETECTED, Problem, QUOTA_EXCEEDED, TEMPORARY_REDUCED_CAPACITY};
 use crate::signatures;
 
 /// A refusal.
@@ -18,6 +20,13 @@ pub enum Rejection {
     HeadTimeout,
     /// The client's address is on a list of those that are kept out.
     Denied(Denial),
+    /// The client's address cools down after too many strikes.
+    CoolingDown {
+        /// Seconds until it is over.
+        ends_in_secs: u32,
+    },
+    /// The client's address holds too much of the edge before anyone is known.
+    OverBudget(Budget),
     /// The path could be read in two ways.
     Path(PathFault),
     /// No route takes it, or what it names is not there for this caller.
@@ -33,6 +42,8 @@ pub enum Rejection {
     Scope,
     /// A limit refused; which, the trail says.
     Limited,
+    /// A limit refused that counts what all callers together have in flight.
+    Crowded,
     /// The body is larger than the route takes.
     BodyTooLarge,
     /// The body did not come in time.
@@ -100,12 +111,15 @@ impl Rejection {
             Self::Head(fault) => head(*fault),
             Self::HeadTimeout => say(408, "head_timeout", "The request head did not arrive in time"),
             Self::Denied(_) => say(403, "address_denied", "Forbidden"),
+            Self::CoolingDown { .. } => say(429, "cooling_down", "Too many bad requests; try again later"),
+            Self::OverBudget(_) => say(429, "budget_exceeded", "Too much at once from this address"),
             Self::Path(fault) => path(*fault),
             Self::NotFound => say(404, "not_found", "Not found"),
             Self::Method { .. } => say(405, "method_not_allowed", "Method not allowed"),
             Self::Caller(_) => say(401, "unauthorized", "Unauthorized"),
             Self::Scope => say(403, "forbidden", "Forbidden"),
             Self::Limited => say(429, "limit_exceeded", "Too many requests"),
+            Self::Crowded => say(503, "over_capacity", "Too many requests at the same time; try again"),
             Self::BodyTooLarge => say(413, "body_too_large", "Payload too large"),
             Self::BodyTimeout => say(408, "body_timeout", "The request body did not arrive in time"),
             Self::LengthRequired => say(411, "length_required", "A body of this size needs Content-Length"),
@@ -140,8 +154,53 @@ impl Rejection {
     pub fn closes(&self) -> bool {
         matches!(
             self,
-            Self::Head(_) | Self::HeadTimeout | Self::BodyTimeout | Self::Denied(_) | Self::Internal
+            Self::Head(_)
+                | Self::HeadTimeout
+                | Self::BodyTimeout
+                | Self::Denied(_)
+                | Self::OverBudget(_)
+                | Self::Internal
         )
+    }
+
+    /// The problem type that says what this is, where there is one that does.
+    #[must_use]
+    pub fn problem(&self) -> Option<Problem> {
+        match self {
+            // The caller has used up what it is given.
+            Self::Limited => Some(QUOTA_EXCEEDED),
+            // The edge has no more to give just now, to anyone.
+            Self::Crowded | Self::Busy | Self::TooManySockets => Some(TEMPORARY_REDUCED_CAPACITY),
+            // What comes from the address is not what callers send.
+            Self::CoolingDown { .. } | Self::OverBudget(_) => Some(ABNORMAL_USAGE_DETECTED),
+            Self::Head(_)
+            | Self::HeadTimeout
+            | Self::Denied(_)
+            | Self::Path(_)
+            | Self::NotFound
+            | Self::Method { .. }
+            | Self::Caller(_)
+            | Self::Scope
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::LengthRequired
+            | Self::Signature(_)
+            | Self::Replayed
+            | Self::Pending
+            | Self::Unsignable
+            | Self::Mesh
+            | Self::InvalidJson
+            | Self::BadShare
+            | Self::OutboxFull
+            | Self::OutboxUnavailable
+            | Self::Handshake
+            | Self::SocketVersion
+            | Self::Unreachable
+            | Self::BadUpstream
+            | Self::UpstreamTimeout
+            | Self::NoAddress
+            | Self::Internal => None,
+        }
     }
 
     /// More for the operator's eyes: the exact reason where clients get a general one.
@@ -149,14 +208,17 @@ impl Rejection {
     pub fn detail(&self) -> Option<String> {
         match self {
             Self::Caller(fault) => Some(fault.to_string()),
+            Self::OverBudget(budget) => Some(budget.word().to_owned()),
             Self::Head(_)
             | Self::HeadTimeout
             | Self::Denied(_)
+            | Self::CoolingDown { .. }
             | Self::Path(_)
             | Self::NotFound
             | Self::Method { .. }
             | Self::Scope
             | Self::Limited
+            | Self::Crowded
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::LengthRequired

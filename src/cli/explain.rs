@@ -30,6 +30,9 @@ pub(super) struct Explain {
     /// Bytes of the body.
     #[arg(long, default_value_t = 0)]
     body: u32,
+    /// The value of the header field that the limits count by.
+    #[arg(long)]
+    header_value: Option<String>,
     /// The path, without query.
     path: String,
 }
@@ -48,6 +51,7 @@ impl Explain {
             ip: self.ip,
             credential: self.credential,
             body: self.body,
+            value: self.header_value,
         };
         let now = Now { tick: Tick::after(unix), unix: unix.as_secs() };
         let told = answer(&policy, &request, now)

@@ -92,7 +92,7 @@ impl Run {
 
 /// A limiter that goes on from the quotas that were spent before.
 fn limiter(config: &Config) -> Result<Limiter, Failure> {
-    let mut limiter = Limiter::new(config.max_addresses);
+    let mut limiter = Limiter::new(config.max_addresses).with_values(config.max_header_values);
     let path = config.data.join("quotas.jsonl");
     let now = Tick::after(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
     let unreadable = limiter.keep_quotas(&path, now).map_err(|error| {

@@ -1,9 +1,10 @@
 //! Named limits: what they count apart, how many, over which span.
 
 use super::checked::{Cost, Dimension, Effect, Limit, LimitKind};
-use super::checker::{Checker, Known};
+use super::checker::{Checker, Known, shown};
 use super::raw::{self, Counts};
 use super::tree::{Document, Spot};
+use http::HeaderName;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -14,11 +15,25 @@ const SLOWEST: f64 = 0.001;
 const FASTEST: f64 = 1_000_000.0;
 const KNOWN_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
 const DEFAULT_ADDRESSES: usize = 200_000;
+const DEFAULT_VALUES: usize = 50_000;
+/// Fields that say who calls: the edge takes them out, and sets its own.
+const NOT_COUNTED: &[&str] = &[
+    "authorization",
+    "x-api-key",
+    "x-tenant-id",
+    "x-node-id",
+    "x-credential-id",
+    "x-credential-scopes",
+    "x-forwarded-for",
+    "forwarded",
+    "x-real-ip",
+];
 
 /// What this file makes.
 pub(super) struct Limits<'a> {
     pub(super) all: Vec<Limit>,
     pub(super) max_addresses: usize,
+    pub(super) max_header_values: usize,
     /// By name, for routes that refer to them.
     pub(super) known: Known<'a>,
 }
@@ -36,7 +51,15 @@ pub(super) fn check<'a>(raw: &'a raw::Config, document: &'a Document, checker: &
     let spot = top.key("limiter").key("max_addresses");
     let addresses = raw.limiter.max_addresses;
     let addresses = checker.number(spot, addresses, DEFAULT_ADDRESSES, (1_000, 50_000_000));
-    Limits { all: limits, max_addresses: addresses.unwrap_or(DEFAULT_ADDRESSES), known }
+    let spot = top.key("limiter").key("max_header_values");
+    let values = raw.limiter.max_header_values;
+    let values = checker.number(spot, values, DEFAULT_VALUES, (1_000, 50_000_000));
+    Limits {
+        all: limits,
+        max_addresses: addresses.unwrap_or(DEFAULT_ADDRESSES),
+        max_header_values: values.unwrap_or(DEFAULT_VALUES),
+        known,
+    }
 }
 
 /// A limit, and the shadow of the number that is proposed for it.
@@ -50,9 +73,11 @@ fn check_one(name: &str, raw: &raw::Limit, all: Spot<'_>, checker: &mut Checker)
         }
     };
     let by = dimensions(&raw.by, spot.key("by"), checker);
+    let header = header(raw, by.as_deref(), spot, checker);
     let kind = kind(raw, spot, checker);
     let cost = cost(raw, spot, checker);
-    let (Some(name), Some(by), Some(Amount { kind, limit, per }), Some(cost)) = (parsed, by, kind, cost)
+    let (Some(name), Some(by), Some(Amount { kind, limit, per }), Some(cost), Some(header)) =
+        (parsed, by, kind, cost, header)
     else {
         return Vec::new();
     };
@@ -66,9 +91,44 @@ fn check_one(name: &str, raw: &raw::Limit, all: Spot<'_>, checker: &mut Checker)
         );
     }
     let effect = if raw.shadow { Effect::Shadow } else { Effect::Refuses };
-    let limit = Limit { name, by, kind, limit, per, cost, effect, refund: raw.refund, exempt: 0 };
+    let limit = Limit { name, by, kind, limit, per, cost, effect, refund: raw.refund, exempt: 0, header };
     let proposed = proposed(raw, &limit, spot, checker);
     std::iter::once(limit).chain(proposed).collect()
+}
+
+/// The field that is counted by; the outer result is whether it could be read.
+#[expect(clippy::option_option, reason = "not read, and not there, are two things")]
+fn header(
+    raw: &raw::Limit,
+    by: Option<&[Dimension]>,
+    spot: Spot<'_>,
+    checker: &mut Checker,
+) -> Option<Option<HeaderName>> {
+    let is_counted = by.is_some_and(|by| by.contains(&Dimension::Header));
+    let Some(text) = &raw.header else {
+        if is_counted {
+            checker.lacks(spot, "a limit `by: header` says which", "such as `header: X-Device-Id`");
+            return None;
+        }
+        return Some(None);
+    };
+    let spot = spot.key("header");
+    if by.is_some() && !is_counted {
+        checker.hinted(spot.at, "this limit does not count by a header", "`by: header`");
+        return None;
+    }
+    match HeaderName::from_bytes(text.as_bytes()) {
+        Ok(name) if NOT_COUNTED.contains(&name.as_str()) => {
+            let hint = "`by: credential`, `tenant`, `node` and `ip` count by what is known of the caller";
+            checker.hinted(spot.at, "clients may say what they like here, and the edge knows better", hint);
+            None
+        }
+        Ok(name) => Some(Some(name)),
+        Err(_) => {
+            checker.problem(spot.at, shown(spot, "this is no field's name:", text));
+            None
+        }
+    }
 }
 
 /// Whether counts by this are kept on disk.

@@ -254,6 +254,7 @@ fn limits(
             _,
             Dimension::Ip
             | Dimension::Network
+            | Dimension::Header
             | Dimension::Route
             | Dimension::Method
             | Dimension::Tenant
@@ -266,7 +267,11 @@ fn limits(
 fn unmatched(raw: &[String], spot: Spot<'_>, limits: &Limits<'_>, checker: &mut Checker) -> Vec<usize> {
     named_limits(raw, spot, limits, checker, |dimension| match dimension {
         Dimension::Ip | Dimension::Network | Dimension::Method => None,
-        Dimension::Credential | Dimension::Tenant | Dimension::Node | Dimension::Route => {
+        Dimension::Credential
+        | Dimension::Tenant
+        | Dimension::Node
+        | Dimension::Route
+        | Dimension::Header => {
             Some("counts by more than `ip`, and nothing else is known of requests that no route takes")
         }
     })
@@ -299,6 +304,7 @@ fn named_limits(
         if let Some(why) = limits.all[index].by.iter().find_map(|one| refuse(*one)) {
             checker.problem(spot.at, format!("{} {why}", shown(spot, "the limit", name)));
         }
+        one_header(limits, &indexes, index, spot, checker);
         indexes.push(index);
         // What is proposed for a limit follows it, and goes where it goes.
         let proposed = limits.all.get(index + 1);
@@ -311,6 +317,16 @@ fn named_limits(
         checker.hinted(spot.at, "these are too many limits for one request", hint);
     }
     indexes
+}
+
+/// A request's value of one field is looked at, not of several.
+fn one_header(limits: &Limits<'_>, others: &[usize], index: usize, spot: Spot<'_>, checker: &mut Checker) {
+    let Some(header) = &limits.all[index].header else { return };
+    let mut counted = others.iter().filter_map(|other| limits.all[*other].header.as_ref());
+    if let Some(other) = counted.find(|other| *other != header) {
+        let message = format!("this limit counts by `{header}`, and another of the route by `{other}`");
+        checker.hinted(spot.at, message, "the limits of one route count by one field");
+    }
 }
 
 fn body(raw: &raw::Route, spot: Spot<'_>, checker: &mut Checker) -> (Option<usize>, Option<Duration>) {

@@ -124,8 +124,17 @@ fn access_log(raw: &raw::AccessLog, spot: Spot<'_>, checker: &mut Checker) -> Ac
 
 fn networks(raw: &raw::ClientAddress, spot: Spot<'_>, checker: &mut Checker) -> Vec<ipnet::IpNet> {
     let spot = spot.key("trusted_proxies");
+    let networks = cidrs(&raw.trusted_proxies, spot, checker);
+    for (at, _) in networks.iter().filter(|(_, network)| network.prefix_len() == 0) {
+        checker.warn(spot.item(*at).at, "every client may say what its address is");
+    }
+    networks.into_iter().map(|(_, network)| network).collect()
+}
+
+/// Networks with their places in the list.
+pub(super) fn cidrs(raw: &[String], spot: Spot<'_>, checker: &mut Checker) -> Vec<(usize, ipnet::IpNet)> {
     let mut networks = Vec::new();
-    for (index, text) in raw.trusted_proxies.iter().enumerate() {
+    for (index, text) in raw.iter().enumerate() {
         let spot = spot.item(index);
         let one: Option<ipnet::IpNet> =
             text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(Into::into));
@@ -138,12 +147,7 @@ fn networks(raw: &raw::ClientAddress, spot: Spot<'_>, checker: &mut Checker) -> 
                 let hint = format!("did you mean `{}`?", net.trunc());
                 checker.hinted(spot.at, "this network has bits set beyond its prefix", hint);
             }
-            Some(net) => {
-                if net.prefix_len() == 0 {
-                    checker.warn(spot.at, "every client may say what its address is");
-                }
-                networks.push(net);
-            }
+            Some(net) => networks.push((index, net)),
         }
     }
     networks

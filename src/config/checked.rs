@@ -52,8 +52,12 @@ pub struct Config {
     pub tariffs: Tariffs,
     /// Client addresses that are let in or kept out.
     pub address_lists: Vec<AddressList>,
+    /// What addresses get that misbehave.
+    pub abuse: Abuse,
     /// Most client addresses counted exactly.
     pub max_addresses: usize,
+    /// Most values of fields counted exactly.
+    pub max_header_values: usize,
     /// The replay cache.
     pub replay_cache: ReplayCache,
     /// Other meshes.
@@ -188,8 +192,40 @@ pub struct Limit {
     pub effect: Effect,
     /// When a request is given back.
     pub refund: Refund,
+    /// The field whose values are counted apart; there with [`Dimension::Header`] alone.
+    pub header: Option<http::HeaderName>,
     /// Which address lists free from it: a bit for each place in [`Config::address_lists`].
     pub exempt: u32,
+}
+
+/// What addresses get that misbehave, and what each may hold before anyone is known.
+#[derive(Debug, Clone)]
+pub struct Abuse {
+    /// To whom none of this applies.
+    pub spare: Vec<ipnet::IpNet>,
+    /// When an address cools down; never without them.
+    pub strikes: Option<Strikes>,
+    /// Most connections without a whole head.
+    pub half_open: usize,
+    /// Most bytes of unfinished heads.
+    pub head_bytes: usize,
+    /// Most time spent waiting for them in any minute.
+    pub head_time: Duration,
+    /// Most bytes of unverified bodies.
+    pub body_bytes: usize,
+}
+
+/// When an address cools down, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Strikes {
+    /// Most at once, and in the long run in `per`.
+    pub limit: u32,
+    /// See `limit`.
+    pub per: Duration,
+    /// The first pause.
+    pub pause: Duration,
+    /// The longest.
+    pub longest: Duration,
 }
 
 /// Other numbers of limits, and who has them.

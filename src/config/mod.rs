@@ -5,6 +5,7 @@
 //! structs into [`checked::Config`]. Every step adds to one list of [`Problem`]s and goes on, so an
 //! operator sees all mistakes at once. This room knows no socket and none of the rooms that it configures.
 
+mod check_abuse;
 mod check_backends;
 pub(crate) mod check_embeddings;
 mod check_identity;
@@ -235,6 +236,7 @@ fn check(
     let identity = check_identity::check(raw, document, checker, around);
     let mut limits = check_limits::check(raw, document, checker);
     let address_lists = check_lists::check(raw, document, &mut limits, checker);
+    let abuse = check_abuse::check(&raw.abuse, document.top().key("abuse"), checker);
     let tariffs = check_plans::check(raw, document, &limits, checker);
     let backends = check_backends::check(raw, document, &identity, checker, around);
     let replay_cache = check_verify::cache(&raw.replay_cache, document.top().key("replay_cache"), checker);
@@ -265,7 +267,9 @@ fn check(
         limits: limits.all,
         tariffs,
         address_lists,
+        abuse: abuse?,
         max_addresses: limits.max_addresses,
+        max_header_values: limits.max_header_values,
         replay_cache: replay_cache?,
         meshes,
         outbox: outbox?,

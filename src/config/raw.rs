@@ -68,6 +68,9 @@ pub struct Config {
     /// Bounds on the limiter's own memory.
     #[serde(default)]
     pub limiter: Limiter,
+    /// What addresses get that misbehave, and what each may hold before anyone is known.
+    #[serde(default)]
+    pub abuse: Abuse,
     /// The cache of deliveries that were taken.
     #[serde(default)]
     pub replay_cache: ReplayCache,
@@ -328,6 +331,8 @@ pub enum PublicKey {
 pub struct Limit {
     /// What is counted apart: one word, or several for their product.
     pub by: By,
+    /// With `by: header`: the field whose values are counted apart. Requests without it count together.
+    pub header: Option<String>,
     /// At most `limit` in **any** trailing `per`.
     pub window: Option<Window>,
     /// The same over hours or days, for writes that are paid for.
@@ -498,6 +503,8 @@ pub enum Dimension {
     Route,
     /// The request's method.
     Method,
+    /// The value of the field that `header` names; what clients choose.
+    Header,
 }
 
 /// A ceiling over a span of time.
@@ -516,8 +523,52 @@ pub struct Window {
 pub struct Limiter {
     /// Most client addresses counted exactly; more are counted together, never too low. Default 200000.
     pub max_addresses: Option<usize>,
+    /// Most values of fields (`by: header`) counted exactly; more are counted together. Default 50000.
+    pub max_header_values: Option<usize>,
     /// How clients are told of limits. Default `draft-11`.
     pub dialect: Dialect,
+}
+
+/// What addresses get that misbehave, and what each (IPv6: each /64) may hold before anyone is known.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Abuse {
+    /// Networks (CIDR) to which none of this applies. Default: this machine, `127.0.0.0/8` and `::1/128`.
+    pub spare: Option<Vec<String>>,
+    /// When an address cools down, and for how long.
+    pub strikes: Strikes,
+    /// What an address may hold before anyone is known.
+    pub budgets: Budgets,
+}
+
+/// When an address cools down: after too many 401s, bad signatures and malformed heads.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Strikes {
+    /// `false` counts none. Default `true`.
+    pub enabled: Option<bool>,
+    /// Most strikes at once, and in the long run in `per`. Default 60.
+    pub limit: Option<u32>,
+    /// See `limit`. Default `1m`.
+    pub per: Option<String>,
+    /// How long the first pause is; each further one is twice as long. Default `1m`.
+    pub pause: Option<String>,
+    /// The longest pause, and the quiet after which the next one is a first one again. Default `1h`.
+    pub longest: Option<String>,
+}
+
+/// What an address may hold before anyone is known.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Budgets {
+    /// Most connections that have not sent a whole head yet; further ones are closed. Default 256.
+    pub half_open: Option<usize>,
+    /// Most bytes of unfinished heads. Default `512KiB`.
+    pub head_bytes: Option<Size>,
+    /// Most time spent waiting for unfinished heads, all connections together, in any minute. Default `2m`.
+    pub head_time: Option<String>,
+    /// Most bytes of bodies held for verification where only the signature says who calls. Default `64MiB`.
+    pub body_bytes: Option<Size>,
 }
 
 /// A service behind the edge: one of `servers` and `embedded`.

@@ -108,7 +108,7 @@ fn a_mistake_of_shape_is_told_where_it_stands() {
         "by: ip",
         "by: ipp",
         &[
-            "11:17: expected `ip`, `network`, `credential`, `tenant`, `node`, `route` or `method`, found `ipp` | did you mean `ip`?",
+            "11:17: expected `ip`, `network`, `credential`, `tenant`, `node`, `route`, `method` or `header`, found `ipp` | did you mean `ip`?",
         ],
     );
     check(

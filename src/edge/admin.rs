@@ -1,13 +1,14 @@
-//! The admin listener: metrics and health, for operators and their machines. It changes nothing.
+//! The admin listener: metrics and health, for operators and their machines. All that it changes is that it lifts
+//! cool-downs.
 
 use super::explain::{Request, answer};
 use super::live::{Site, unix_now};
 use crate::admission::Now;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get};
 use axum::{Json, Router};
 use futures_util::future::BoxFuture;
 use std::io;
@@ -33,6 +34,8 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, store: Option<Ready>)
         .route("/metrics", get(metrics))
         .route("/quotas", get(quotas))
         .route("/explain", get(explained))
+        .route("/cooldowns", get(cooldowns).delete(lift_all))
+        .route("/cooldowns/{*prefix}", delete(lift))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(|| async { json(StatusCode::NOT_FOUND, "{\"error\":\"Not found\"}\n") })
@@ -45,9 +48,13 @@ fn json(status: StatusCode, body: &'static str) -> Response {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    let addresses = admin.site.limiter.occupancy().strangers;
+    let occupancy = admin.site.limiter.occupancy();
+    let addresses = occupancy.strangers;
+    admin.site.metrics.limiter_values.set(i64::try_from(occupancy.values).unwrap_or(i64::MAX));
     let failed = admin.site.limiter.failed_reservations();
     admin.site.outbox.measure();
+    let cooling = admin.site.limiter.strikes().cooling_down(admin.site.tick(Instant::now())).len();
+    admin.site.metrics.cooling.set(i64::try_from(cooling).unwrap_or(i64::MAX));
     admin.site.metrics.quota_failures.set(i64::try_from(failed).unwrap_or(i64::MAX));
     admin.site.metrics.limiter_addresses.set(i64::try_from(addresses).unwrap_or(i64::MAX));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.site.metrics.text())
@@ -58,6 +65,25 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 async fn quotas(State(admin): State<Admin>) -> Response {
     // A quota that is looked at for the first time comes from what the file said: no disk is read.
     Json(super::quotas::all(&admin.site)).into_response()
+}
+
+/// Who cools down.
+async fn cooldowns(State(admin): State<Admin>) -> Response {
+    Json(super::abuse::cooldowns(&admin.site)).into_response()
+}
+
+/// Ends the pause of one address, or of the IPv6 /64 that it is in.
+async fn lift(State(admin): State<Admin>, Path(prefix): Path<String>) -> Response {
+    match prefix.parse() {
+        Ok(prefix) if super::abuse::lift(&admin.site, prefix) => json(StatusCode::OK, "{\"lifted\":1}\n"),
+        Ok(_) => json(StatusCode::NOT_FOUND, "{\"error\":\"This address does not cool down\"}\n"),
+        Err(_) => json(StatusCode::BAD_REQUEST, "{\"error\":\"Say an address, or an IPv6 /64\"}\n"),
+    }
+}
+
+/// Ends all pauses.
+async fn lift_all(State(admin): State<Admin>) -> Response {
+    Json(serde_json::json!({ "lifted": super::abuse::lift_all(&admin.site) })).into_response()
 }
 
 /// What would become of a request.

@@ -29,6 +29,12 @@ fn waits(fields: &HeaderMap) -> bool {
     fields.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
+/// Bytes that a body is counted for before it comes; one without a length as the most that it may become.
+pub(super) fn claim(session: &Session, live: &Live, route: usize) -> usize {
+    let most = live.policy.routes[route].body_max;
+    declared(&session.req_header().headers).map_or(most, |length| length.min(most))
+}
+
 /// Reads the whole body.
 ///
 /// # Errors

@@ -57,6 +57,8 @@ fn is_plain(rejection: &Rejection) -> bool {
     matches!(
         rejection,
         Rejection::Limited
+            | Rejection::Crowded
+            | Rejection::CoolingDown { .. }
             | Rejection::Caller(_)
             | Rejection::Scope
             | Rejection::NotFound

@@ -27,6 +27,8 @@ pub struct Request {
     /// Bytes of the body.
     #[serde(default)]
     pub body: u32,
+    /// The value of the field that the limits count by, where they do.
+    pub value: Option<String>,
 }
 
 fn get() -> String {
@@ -44,6 +46,7 @@ pub fn answer(policy: &Policy, request: &Request, now: Now) -> Option<Value> {
         client: request.ip,
         credential: request.credential.as_deref(),
         body: request.body,
+        value: request.value.as_deref(),
     };
     Some(match policy.explain(&question, now) {
         Ok(explained) => told(policy, &explained),

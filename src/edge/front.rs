@@ -2,6 +2,7 @@
 //! bytes, slow heads are cut off, and refusals get an answer in JSON. A head that passed is handed to
 //! Pingora as the bytes that it reads first.
 
+use super::door::Guest;
 use super::early::{self, Early};
 use super::exchange::{Exchange, RequestId};
 use super::live::Site;
@@ -79,17 +80,18 @@ impl HttpServerApp for Front {
         // No listener offers HTTP/2, so there is no other kind of session.
         let ServerSession::H1(session) = session else { return None };
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
+        let mut guest = Guest::enter(&self.site, peer)?;
         let mut stream = session.into_inner();
         let mut idle = Idle::default();
         let mut manner = Manner::Usual;
         loop {
-            match read(&mut stream, self.terms()?, &mut idle).await {
+            match read(&mut stream, self.terms()?, &mut idle, &mut guest).await {
                 Reading::Closed => return None,
                 Reading::Refused(rejection, took) => {
                     let id = RequestId::fresh();
-                    let live = self.site.live.load_full();
-                    let series = &live.as_ref().as_ref()?.unmatched;
-                    observe::refused_head(&self.site, series, peer, &rejection, &id, took);
+                    let whole = self.site.live.load_full();
+                    let live = whole.as_ref().as_ref()?;
+                    observe::refused_head(&self.site, live, peer, &rejection, &id, took);
                     refuse(stream, &respond::raw(&rejection, &id)).await;
                     return None;
                 }
@@ -196,7 +198,7 @@ fn ready(stream: Stream, head: BytesMut, handed: Option<Box<Exchange>>) -> Serve
 
 /// Reads until the head is whole. Idle connections end with the process when the edge goes down: they hold
 /// nothing up.
-async fn read(stream: &mut Stream, terms: Terms, idle: &mut Idle) -> Reading {
+async fn read(stream: &mut Stream, terms: Terms, idle: &mut Idle, guest: &mut Guest) -> Reading {
     let mut bytes = BytesMut::with_capacity(FIRST_READ);
     tokio::select! {
         biased;
@@ -210,16 +212,23 @@ async fn read(stream: &mut Stream, terms: Terms, idle: &mut Idle) -> Reading {
     loop {
         let took = |began: Option<Instant>| began.map_or(Duration::ZERO, |began| began.elapsed());
         match head::examine(&bytes, terms.bounds) {
-            Ok(Progress::Whole { .. }) => return Reading::Whole(bytes),
+            Ok(Progress::Whole { .. }) => {
+                guest.through(took(began));
+                return Reading::Whole(bytes);
+            }
             Ok(Progress::Partial) => {}
             Err(fault) => return Reading::Refused(Rejection::Head(fault), took(began)),
         }
         // The deadline is for the whole head, however its bytes drip.
-        let left = terms.limit.saturating_sub(began.get_or_insert_with(Instant::now).elapsed());
+        let waited = began.get_or_insert_with(Instant::now).elapsed();
+        let left = match guest.waits(bytes.len(), waited, terms.limit) {
+            Ok(left) => left,
+            Err(rejection) => return Reading::Refused(rejection, waited),
+        };
         match timeout(left, stream.read_buf(&mut bytes)).await {
             Ok(Ok(1..)) => {}
             Ok(Ok(0) | Err(_)) => return Reading::Closed,
-            Err(_) => return Reading::Refused(Rejection::HeadTimeout, took(began)),
+            Err(_) => return Reading::Refused(guest.out_of_time(terms.limit, took(began)), took(began)),
         }
     }
 }

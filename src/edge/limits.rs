@@ -10,6 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 const POLICY: HeaderName = HeaderName::from_static(limits::RATE_LIMIT_POLICY);
 const LIMIT: HeaderName = HeaderName::from_static(limits::RATE_LIMIT);
+/// What ours are called where an upstream has a policy of the same name.
+const PREFIX: &str = "edge.";
 const LEGACY_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const LEGACY_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const LEGACY_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
@@ -35,6 +37,9 @@ pub(super) fn fields(
     if left.as_bytes().is_empty() {
         return;
     }
+    if fields.contains_key(&LIMIT) || fields.contains_key(&POLICY) {
+        return beside(rules, decision, left.as_str(), fields);
+    }
     if let Ok(value) = HeaderValue::from_bytes(left.as_bytes()) {
         fields.append(LIMIT, value);
     }
@@ -49,13 +54,46 @@ pub(super) fn fields(
     }
 }
 
-/// These have room for one limit. An upstream's own stays where it leaves less.
+/// Adds ours to an upstream's own. Where both have policies of one name, ours get another: whoever reads one of
+/// the two must not take the looser one for the other.
+#[cold]
+fn beside(rules: &RuleSet, decision: &Decision, left: &str, fields: &mut HeaderMap) {
+    let theirs: String = [&LIMIT, &POLICY]
+        .into_iter()
+        .flat_map(|name| fields.get_all(name))
+        .flat_map(|value| [value.to_str().unwrap_or_default(), ","])
+        .collect();
+    let mut policies = String::new();
+    limits::write_rate_limit_policy(&mut policies, rules, decision);
+    let mut left = left.to_owned();
+    for rule in rules.rules() {
+        let own = format!("\"{}\"", rule.name());
+        if theirs.contains(&own) {
+            let other = format!("\"{PREFIX}{}\"", rule.name());
+            left = left.replace(&own, &other);
+            policies = policies.replace(&own, &other);
+        }
+    }
+    for (name, text) in [(LIMIT, left), (POLICY, policies)] {
+        if let Ok(value) = HeaderValue::try_from(text) {
+            fields.append(name, value);
+        }
+    }
+}
+
+/// These have room for one limit. An upstream's own stay where they leave less, and where they cannot be read:
+/// what they leave may be less.
 fn legacy(rules: &RuleSet, decision: &Decision, fields: &mut HeaderMap) {
     let Some(ours) = limits::tightest(rules, decision) else { return };
-    let theirs: Option<u32> =
-        fields.get(&LEGACY_REMAINING).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    if theirs.is_some_and(|theirs| theirs <= ours.remaining) {
-        return;
+    let number = |value: &HeaderValue| value.to_str().ok()?.trim().parse::<u32>().ok();
+    let there = [&LEGACY_LIMIT, &LEGACY_REMAINING, &LEGACY_RESET];
+    if there.into_iter().any(|name| fields.contains_key(name)) {
+        let mut remaining = fields.get_all(&LEGACY_REMAINING).iter().map(number).peekable();
+        let is_looser = remaining.peek().is_some()
+            && remaining.all(|theirs| theirs.is_some_and(|theirs| theirs > ours.remaining));
+        if !is_looser {
+            return;
+        }
     }
     fields.insert(LEGACY_LIMIT, HeaderValue::from(ours.limit));
     fields.insert(LEGACY_REMAINING, HeaderValue::from(ours.remaining));
@@ -99,6 +137,7 @@ mod tests {
             effect: Effect::Refuses,
             refund: Refund::Never,
             exempt: 0,
+            header: None,
         };
         let rules = limiter.compile([&limit]).expect("one limit");
         let subject = Subject::stranger(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -133,5 +172,28 @@ mod tests {
         assert_eq!(told(Dialect::Legacy, &loose)[1..3], ["x-ratelimit-limit: 1", "x-ratelimit-remaining: 0"]);
         let strict = [("x-ratelimit-remaining", "0"), ("x-ratelimit-limit", "9")];
         assert_eq!(told(Dialect::Legacy, &strict)[1..], ["x-ratelimit-limit: 9", "x-ratelimit-remaining: 0"]);
+        for unclear in [
+            &[("x-ratelimit-remaining", "7, 0"), ("x-ratelimit-limit", "9")][..],
+            &[("x-ratelimit-limit", "9")],
+            &[("x-ratelimit-remaining", "7"), ("x-ratelimit-remaining", "0")],
+        ] {
+            let theirs = unclear.iter().map(|(name, value)| format!("{name}: {value}"));
+            let mut wanted: Vec<String> = theirs.chain(["retry-after: 60".to_owned()]).collect();
+            wanted.sort();
+            assert_eq!(told(Dialect::Legacy, unclear), wanted);
+        }
+    }
+
+    #[test]
+    fn a_policy_of_the_same_name_is_not_mistaken_for_the_upstreams() {
+        let theirs = [("ratelimit-policy", "\"api\";q=3;w=9, \"day\";q=9"), ("ratelimit", "\"api\";r=0;t=9")];
+        let wanted = [
+            "ratelimit-policy: \"api\";q=3;w=9, \"day\";q=9",
+            "ratelimit-policy: \"edge.api\";q=1;w=60",
+            "ratelimit: \"api\";r=0;t=9",
+            "ratelimit: \"edge.api\";r=0;t=60",
+            "retry-after: 60",
+        ];
+        assert_eq!(told(Dialect::Draft11, &theirs), wanted);
     }
 }

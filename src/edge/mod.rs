@@ -1,14 +1,17 @@
 //! Pingora's shell: sockets, clocks and the way of a request from head to log line. The only room that
 //! knows Pingora; what is decided here was decided by [`admission`](crate::admission).
 //!
-//! The way: [`front`] reads the head (and after a refusal [`early`] decides on the next), [`proxy`] walks it through admission, [`body`] holds what must be
+//! The way: [`door`] lets a connection in, [`front`] reads the head (and after a refusal [`early`] decides on the next),
+//! [`proxy`] walks it through admission, [`body`] holds what must be
 //! verified, [`upstream`] and [`headers`] send it on, or [`tunnel`] relays a WebSocket, [`respond`]
 //! answers refusals, [`observe`] tells what happened. [`federation`] is the border to other meshes, with the
 //! [`outbox`] of what waits for them; [`sign`] signs what goes on.
 
+mod abuse;
 mod access_log;
 pub mod admin;
 mod body;
+mod door;
 mod early;
 mod exchange;
 pub mod explain;

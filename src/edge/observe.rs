@@ -2,6 +2,7 @@
 //!
 //! Nothing that a client sends becomes a metric's label, and neither queries nor credentials are told.
 
+use super::abuse;
 use super::exchange::{Exchange, RequestId};
 use super::limits as told;
 use super::line::{Line, member};
@@ -10,7 +11,6 @@ use crate::admission::Rejection;
 use crate::identity::address::AddressText;
 use crate::ids::Name;
 use crate::limits::Standing;
-use crate::metrics::RouteSeries;
 use crate::signatures::Failure;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -46,6 +46,9 @@ pub(super) fn finished(
     }
     if let Some(rejection) = &exchange.rejection {
         refused(site, live, exchange, rejection);
+        if let Some(client) = exchange.trail.client {
+            abuse::strike(site, live, client, rejection);
+        }
     }
     if let Some(verified) = &exchange.verified {
         signatures(site, scheme(live, exchange), verified);
@@ -60,7 +63,7 @@ fn refused(site: &Site, live: &Live, exchange: &Exchange, rejection: &Rejection)
     let code = rejection.answer().code;
     site.metrics.refusals.with_label_values(&[code]).inc();
     match rejection {
-        Rejection::Limited => {
+        Rejection::Limited | Rejection::Crowded => {
             for name in violated(live, exchange) {
                 site.metrics.limited.with_label_values(&[name]).inc();
             }
@@ -112,15 +115,19 @@ fn violated<'a>(live: &'a Live, exchange: &'a Exchange) -> impl Iterator<Item = 
 /// Counts and tells a head that was refused before there was a session.
 pub(super) fn refused_head(
     site: &Site,
-    series: &RouteSeries,
+    live: &Live,
     peer: Option<IpAddr>,
     rejection: &Rejection,
     id: &RequestId,
     took: Duration,
 ) {
     let answer = rejection.answer();
+    let series = &live.unmatched;
     series.finished(answer.status);
     series.took(took.as_secs_f64());
+    if let Some(peer) = peer {
+        abuse::strike(site, live, peer, rejection);
+    }
     site.metrics.refusals.with_label_values(&[answer.code]).inc();
     if site.access_log.is_on() {
         let mut line = Line::begin(id.as_str());

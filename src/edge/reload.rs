@@ -215,6 +215,7 @@ fn needs_restart(old: &Config, new: &Config) {
         ("server.drain", old.server.drain != new.server.drain),
         ("access_log", old.access_log != new.access_log),
         ("limiter.max_addresses", old.max_addresses != new.max_addresses),
+        ("limiter.max_header_values", old.max_header_values != new.max_header_values),
         ("replay_cache", old.replay_cache != new.replay_cache),
         ("upstreams.*.embedded", old.embedded() != new.embedded()),
     ];

@@ -3,12 +3,13 @@
 
 use super::exchange::{Exchange, RequestId};
 use super::headers;
-use super::limits as told;
+use super::limits as limits_told;
 use super::live::Live;
 use super::verify;
 use crate::admission::Rejection;
 use crate::config::checked::Denial;
-use crate::limits::headers as limits;
+use crate::limits::headers::Problem;
+use crate::limits::{Decision, RuleSet};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header, response};
 use pingora::http::ResponseHeader;
@@ -82,9 +83,12 @@ fn fields(rejection: &Rejection, fields: &mut HeaderMap) {
             Err(_) => return,
         },
         Rejection::Replayed => (verify::X_REPLAY, verify::DUPLICATE),
-        Rejection::Busy | Rejection::TooManySockets | Rejection::NoAddress | Rejection::Pending => {
-            (header::RETRY_AFTER, HeaderValue::from_static("1"))
-        }
+        Rejection::CoolingDown { ends_in_secs } => (header::RETRY_AFTER, HeaderValue::from(*ends_in_secs)),
+        Rejection::OverBudget(_)
+        | Rejection::Busy
+        | Rejection::TooManySockets
+        | Rejection::NoAddress
+        | Rejection::Pending => (header::RETRY_AFTER, HeaderValue::from_static("1")),
         Rejection::OutboxFull | Rejection::OutboxUnavailable => {
             (header::RETRY_AFTER, HeaderValue::from_static("30"))
         }
@@ -98,10 +102,6 @@ fn body(rejection: &Rejection, exchange: &Exchange, fields: &mut HeaderMap) -> B
     let answer = rejection.answer();
     let id = exchange.request_id.as_str();
     let live = exchange.live.as_ref().as_ref();
-    if let (Rejection::Limited, Some(live)) = (rejection, live) {
-        return limited(live, exchange, fields);
-    }
-    fields.insert(header::CONTENT_TYPE, JSON);
     let upstream = matches!(
         rejection,
         Rejection::Unreachable | Rejection::BadUpstream | Rejection::UpstreamTimeout | Rejection::NoAddress
@@ -110,34 +110,50 @@ fn body(rejection: &Rejection, exchange: &Exchange, fields: &mut HeaderMap) -> B
         Some(pool) if upstream => format!(",\"upstream\":\"{}\"", pool.name),
         Some(_) | None => String::new(),
     };
-    let text = format!(
-        "{{\"error\":\"{}\",\"code\":\"{}\"{about},\"request_id\":\"{id}\"}}\n",
-        answer.error, answer.code
-    );
+    let mut text = String::with_capacity(512);
+    text.push('{');
+    fields.insert(header::CONTENT_TYPE, JSON);
+    if let Some(problem) = rejection.problem() {
+        fields.insert(header::CONTENT_TYPE, PROBLEM);
+        let limited = matches!(rejection, Rejection::Limited | Rejection::Crowded);
+        let limits = live.filter(|_| limited).and_then(|live| told(live, exchange, fields));
+        members(&mut text, problem, answer.status, limits);
+    }
+    for part in ["\"error\":\"", answer.error, "\",\"code\":\"", answer.code, "\"", &about] {
+        text.push_str(part);
+    }
+    for part in [",\"request_id\":\"", id, "\"}\n"] {
+        text.push_str(part);
+    }
     Bytes::from(text)
 }
 
-/// The problem of a spent limit names the rules; its fields describe the one that keeps longest.
-fn limited(live: &Live, exchange: &Exchange, head: &mut HeaderMap) -> Bytes {
-    head.insert(header::CONTENT_TYPE, PROBLEM);
-    let mut text = String::with_capacity(512);
-    let problem = limits::QUOTA_EXCEEDED;
-    for part in ["{\"type\":\"", problem.type_uri, "\",\"title\":\"", problem.title] {
+/// The limits that were asked; the fields describe the one that keeps longest first.
+fn told<'a>(
+    live: &'a Live,
+    exchange: &'a Exchange,
+    fields: &mut HeaderMap,
+) -> Option<(&'a RuleSet, &'a Decision)> {
+    let (rules, decision) = exchange.trail.limits(&live.policy)?;
+    limits_told::fields(rules, decision, None, live.policy.dialect, fields);
+    Some((rules, decision))
+}
+
+/// The members of a problem (RFC 9457), up to our own.
+fn members(text: &mut String, problem: Problem, status: u16, limits: Option<(&RuleSet, &Decision)>) {
+    let mut digits = itoa::Buffer::new();
+    for part in ["\"type\":\"", problem.type_uri, "\",\"title\":\"", problem.title, "\",\"status\":"] {
         text.push_str(part);
     }
-    text.push_str("\",\"status\":429,\"violated-policies\":[");
-    if let Some((rules, decision)) = exchange.trail.limits(&live.policy) {
-        told::fields(rules, decision, None, live.policy.dialect, head);
-        for (place, name) in decision.violated_policies(rules).enumerate() {
-            text.push_str(if place == 0 { "\"" } else { ",\"" });
-            text.push_str(name.as_str());
-            text.push('"');
-        }
+    text.push_str(digits.format(status));
+    text.push_str(",\"violated-policies\":[");
+    let names = limits.into_iter().flat_map(|(rules, decision)| decision.violated_policies(rules));
+    for (place, name) in names.enumerate() {
+        text.push_str(if place == 0 { "\"" } else { ",\"" });
+        text.push_str(name.as_str());
+        text.push('"');
     }
-    text.push_str("],\"error\":\"Too many requests\",\"code\":\"limit_exceeded\",\"request_id\":\"");
-    text.push_str(exchange.request_id.as_str());
-    text.push_str("\"}\n");
-    Bytes::from(text)
+    text.push_str("],");
 }
 
 /// The whole answer to a head that was refused before there was a session; the connection closes after it.
@@ -145,10 +161,22 @@ pub(super) fn raw(rejection: &Rejection, id: &RequestId) -> Vec<u8> {
     let answer = rejection.answer();
     let reason = http::StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
     let id = id.as_str();
-    let body =
-        format!("{{\"error\":\"{}\",\"code\":\"{}\",\"request_id\":\"{id}\"}}\n", answer.error, answer.code);
+    let mut body = String::from("{");
+    let kind = match rejection.problem() {
+        Some(problem) => {
+            members(&mut body, problem, answer.status, None);
+            "application/problem+json"
+        }
+        None => "application/json",
+    };
+    for part in ["\"error\":\"", answer.error, "\",\"code\":\"", answer.code] {
+        body.push_str(part);
+    }
+    for part in ["\",\"request_id\":\"", id, "\"}\n"] {
+        body.push_str(part);
+    }
     format!(
-        "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
+        "HTTP/1.1 {} {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
          x-request-id: {id}\r\nconnection: close\r\n\r\n{body}",
         answer.status,
         reason.unwrap_or("Refused"),

@@ -4,6 +4,7 @@
 //! What a signature is, the signatures room knows; this file hands it the request as the sender saw it.
 
 use super::body;
+use super::door::Unproved;
 use super::exchange::Exchange;
 use super::headers::{self, Origin};
 use super::live::{Live, Site, unix_now};
@@ -41,6 +42,15 @@ pub(super) async fn verify(
     route: usize,
     peer: Option<IpAddr>,
 ) -> pingora::Result<Result<(), Rejection>> {
+    // Until the signature is proved nobody is known, unless a credential came too.
+    let unproved = match (&exchange.trail.credential, exchange.trail.client) {
+        (None, Some(client)) => Unproved::hold(site, client, body::claim(session, live, route)),
+        (Some(_), _) | (None, None) => Ok(None),
+    };
+    let _unproved = match unproved {
+        Ok(unproved) => unproved,
+        Err(rejection) => return Ok(Err(rejection)),
+    };
     let (body, passage) = match body::hold(session, site, live, route).await? {
         Ok(held) => held,
         Err(rejection) => return Ok(Err(rejection)),
@@ -65,6 +75,11 @@ pub(super) async fn verify(
             }));
         }
     };
+    if let (Some(client), None) = (exchange.trail.client, &exchange.trail.credential)
+        && verified.verified > 0
+    {
+        live.policy.remember_signer(route, client);
+    }
     if let (Some(replay), false) = (policy.replay, is_setup(exchange)) {
         match claim(site, live, exchange, route, replay, &verified) {
             Some(Standing::Fresh(claim)) => exchange.claim = Some(claim),

@@ -6,11 +6,11 @@ use super::limiter::Limiter;
 use super::receipt::{Item, Kept};
 use super::rule::{CompiledRule, Home, MAX_RULES, RuleSet};
 use super::strangers::Shard;
+use super::sync::MutexGuard;
 use super::table::{Cell, Place, Table};
 use super::tally::Measure;
 use super::tick::{Tick, seconds_rounded_up};
 use super::window::Ceiling;
-use parking_lot::MutexGuard;
 use std::cmp::Ordering;
 
 impl Limiter {
@@ -103,6 +103,7 @@ impl Limiter {
             }
             Home::Known => &self.known,
             Home::Strangers => &self.strangers,
+            Home::Values => &self.values,
         };
         let key = Key::of(rule.number, rule.shape, subject)?;
         let hash = table.hash(&key);
@@ -210,8 +211,8 @@ impl Claim<'_> {
     fn rank(&self) -> u64 {
         let (group, number) = match self.spot {
             Spot::Dense { .. } => return Self::DENSE,
-            Spot::Place { place, .. } => (if self.rule.rule().shape.strange() { 2 } else { 1 }, place),
-            Spot::Sketch { .. } | Spot::Shared { .. } => (3, self.rule.rule().number),
+            Spot::Place { place, .. } => (u64::from(self.rule.rule().home.class()), place),
+            Spot::Sketch { .. } | Spot::Shared { .. } => (4, self.rule.rule().number),
         };
         group << 32 | u64::from(number)
     }

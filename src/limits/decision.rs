@@ -130,6 +130,18 @@ impl Decision {
             .map(super::CompiledRule::name)
     }
 
+    /// Whether what refuses is that all callers together have too much in flight: the rule with the longest
+    /// wait counts by nothing that is the caller's.
+    #[must_use]
+    pub fn is_crowded(&self, rules: &RuleSet) -> bool {
+        match self {
+            Self::Admitted(_) => false,
+            Self::Refused { rule, .. } => {
+                rules.rules().get(*rule).is_some_and(super::CompiledRule::is_capacity)
+            }
+        }
+    }
+
     /// Names of the rules that only tell, and would have refused.
     pub fn would_refuse<'a>(&'a self, rules: &'a RuleSet) -> impl Iterator<Item = &'a Name> {
         let short = self.standings().as_slice().iter().filter(|standing| standing.short);

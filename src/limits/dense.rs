@@ -4,9 +4,9 @@
 //! a rule that counts by one of them keeps its cells in a row. Rows are made as numbers come up, each
 //! twice as long as the one before; cells never move, so they can be locked without holding anything.
 
+use super::sync::atomic::{AtomicUsize, Ordering};
 use super::table::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Cells in the first row.
 const FIRST: u32 = 16;

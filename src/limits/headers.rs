@@ -39,6 +39,13 @@ pub const TEMPORARY_REDUCED_CAPACITY: Problem = Problem {
     title: "Request cannot be satisfied due to temporary server capacity constraints",
 };
 
+/// What comes is not what callers send; goes with 429.
+pub const ABNORMAL_USAGE_DETECTED: Problem = Problem {
+    type_uri: "https://iana.org/assignments/http-problem-types#abnormal-usage-detected",
+    // Spelt as the draft spells it: a type's title is always the same.
+    title: "Request not satisifed due to detection of abnormal request pattern",
+};
+
 /// Appends the value of `RateLimit-Policy`: every rule that applied, a refusing one first. Appends
 /// nothing where no rule applied; the field is left out then.
 pub fn write_rate_limit_policy(out: &mut String, rules: &RuleSet, decision: &Decision) {
@@ -244,6 +251,7 @@ mod tests {
             effect: Effect::Refuses,
             refund: Refund::Never,
             exempt: 0,
+            header: None,
         }
     }
 
@@ -364,7 +372,9 @@ mod tests {
     #[test]
     fn problem_types_are_the_drafts() {
         let vectors = vectors();
-        for (nth, problem) in [(0, QUOTA_EXCEEDED), (1, TEMPORARY_REDUCED_CAPACITY)] {
+        for (nth, problem) in
+            [(0, QUOTA_EXCEEDED), (1, TEMPORARY_REDUCED_CAPACITY), (2, ABNORMAL_USAGE_DETECTED)]
+        {
             let body = &vectors["problem_types"][nth]["body"];
             assert_eq!(body["type"], problem.type_uri);
             assert_eq!(body["title"], problem.title);

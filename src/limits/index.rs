@@ -8,9 +8,9 @@
 //!
 //! Whose key a place holds is not known here; callers say which of the places with the right tag it is.
 
-use parking_lot::{Mutex, MutexGuard};
+use super::sync::atomic::{AtomicU64, Ordering};
+use super::sync::{Mutex, MutexGuard};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 const SLOTS: usize = 512;
 const EMPTY: u64 = 0;

@@ -9,8 +9,8 @@
 //! Opening the file, and a file grown too long, write it anew without what is over. Which quotas there
 //! are, and what their lines mean for a count, is not known here.
 
+use super::sync::Mutex;
 use super::tick::Tick;
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

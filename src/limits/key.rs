@@ -26,6 +26,8 @@ pub struct Subject {
     pub method: MethodCode,
     /// Bytes of the body, as far as they are known; at most what 32 bits hold.
     pub body: u32,
+    /// The value of the field that the rules count by, hashed; 0 without one.
+    pub value: u64,
     /// Bits of the address lists that the client is on: limits with one of them do not count it.
     pub freed_by: u32,
 }
@@ -42,6 +44,7 @@ impl Subject {
             route,
             method: MethodCode::default(),
             body: 0,
+            value: 0,
             freed_by: 0,
         }
     }
@@ -53,6 +56,10 @@ pub struct Key([u64; 3]);
 
 /// Set in a key's first word where its address is IPv6, so that no prefix passes for an IPv4 address.
 const IPV6: u64 = 1 << 63;
+/// Set in a key's first word where a field's value is in its third.
+const VALUED: u64 = 1 << 62;
+/// Beyond the table values are counted in so many groups.
+const GROUPS: u64 = 16;
 
 impl Key {
     /// What a place without a count holds; no rule has this number.
@@ -72,7 +79,9 @@ impl Key {
         let caller = if shape.credential() { subject.credential? } else { node };
         let route = if shape.route() { subject.route } else { 0 };
         let method = if shape.method() { u32::from(subject.method.number()) } else { 0 };
-        Some(Self([family | pair(rule, caller), address, pair(method, route)]))
+        // Values are hashed under a secret, so nobody can choose one that makes up for another route.
+        let (valued, value) = if shape.header() { (VALUED, subject.value) } else { (0, 0) };
+        Some(Self([family | valued | pair(rule, caller), address, pair(method, route) ^ value]))
     }
 
     /// The same count for the whole neighbourhood: what addresses beyond the table fall on. IPv4 by /20,
@@ -80,6 +89,7 @@ impl Key {
     pub(super) const fn neighbourhood(self) -> Self {
         let [first, address, third] = self.0;
         let host = if first & IPV6 == 0 { 0xfff } else { 0xff_ffff };
+        let third = if first & VALUED == 0 { third } else { third % GROUPS };
         Self([first, address & !host, third])
     }
 
@@ -96,7 +106,7 @@ impl Key {
     /// The rule's number.
     pub(super) fn rule(self) -> u32 {
         // The upper half of a word fits 32 bits.
-        u32::try_from((self.0[0] & !IPV6) >> 32).unwrap_or(u32::MAX)
+        u32::try_from((self.0[0] & !(IPV6 | VALUED)) >> 32).unwrap_or(u32::MAX)
     }
 }
 
@@ -321,6 +331,20 @@ mod tests {
         }
         // 4096 balls in 4096 bins leave about 2589 bins with a ball; here twice.
         assert!(low.len() > 4800 && high.len() > 4800, "{} {}", low.len(), high.len());
+    }
+
+    #[test]
+    fn values_are_counted_apart_and_beyond_the_table_in_groups() {
+        let both = by(&[Dimension::Header, Dimension::Ip]);
+        let key = |ip: &str, value| Key::of(3, both, &Subject { value, ..subject(ip) }).expect("it applies");
+        let of = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        assert_ne!(key("192.0.2.1", of(1)), key("192.0.2.1", of(2)));
+        assert_ne!(key("192.0.2.1", of(1)), key("192.0.2.2", of(1)));
+        assert_eq!((key("192.0.2.1", of(1)).rule(), key("2001:db8::1", of(1)).rule()), (3, 3));
+        let near: HashSet<_> = (0..999).map(|n| key("192.0.2.1", of(n)).neighbourhood().words()).collect();
+        assert_eq!(near.len(), 16);
+        let unvalued = Key::of(3, by(&[Dimension::Ip]), &subject("192.0.2.1"));
+        assert_ne!(Some(key("192.0.2.1", 0)), unvalued);
     }
 
     #[test]

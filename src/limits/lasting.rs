@@ -8,6 +8,8 @@ use super::limiter::Limiter;
 use super::names::Owner;
 use super::quota::Quota;
 use super::rule::{Home, Identity, Rule};
+use super::sync::atomic::AtomicU64;
+use super::sync::atomic::Ordering::Relaxed;
 use super::table::Place;
 use super::tally::{Measure, Tally};
 use super::tick::{Tick, seconds_rounded_up};
@@ -17,8 +19,6 @@ use crate::ids::Name;
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// The file of reservations, and what it said at the start.
 pub(super) struct Quotas {
@@ -91,14 +91,14 @@ impl Limiter {
         let rule = self.names.lock().rules.get(&Identity::new(limit)).and_then(|(_, rule)| rule.upgrade());
         if let Some(quota) = rule.as_ref().and_then(|rule| rule.quota.as_ref()) {
             quota.limit.store(limit.limit, Relaxed);
-            *quota.others.write() = others;
+            *quota.others.lock() = others;
         }
     }
 
     fn quota_standing(&self, owner: Owner, now: Tick) -> Option<QuotaStanding> {
         let quota = owner.rule.quota.as_ref()?;
         let Home::Dense(axis, cells) = &owner.rule.home else { return None };
-        let own = quota.others.read().get(&owner.number).copied();
+        let own = quota.others.lock().get(&owner.number).copied();
         let limit = own.unwrap_or_else(|| quota.limit.load(Relaxed));
         let measure = Measure::Quota(Ceiling::new(limit, quota.per));
         let mut place = cells.cell(owner.number).lock();

@@ -2,32 +2,43 @@
 //!
 //! A decision over several rules is all or nothing, also as other threads see it: the places of all
 //! rules are locked, all are asked, then all are taken or none. Places are locked in one order (cells
-//! of known callers by their rules' numbers, places of products, strangers' places, sketch shards by
+//! of known callers by their rules' numbers, places of products, strangers' places, values' places, sketch shards by
 //! their rules' numbers; ascending in each), so no two decisions can wait for each other. A decision allocates nothing, except where a new caller makes an entry.
 
+use super::budgets::Budgets;
 use super::decision::Decision;
+use super::familiar::Familiar;
 use super::key::Subject;
 use super::lasting::Quotas;
 use super::names::{Names, number};
 use super::receipt::{self, Kept, Receipt};
 use super::rule::{CompiledRule, Home, LimitsError, RuleSet};
+use super::strikes::{self, Strikes};
+use super::sync::Mutex;
 use super::table::{Cell, Table};
 use super::tick::Tick;
 use crate::config::checked::Limit;
 use crate::ids::{CredentialId, Name, NodeId, TenantId};
-use parking_lot::Mutex;
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 /// Most products of known things; what an operator can name stays far below it.
 const MAX_KNOWN: usize = 1 << 20;
+/// Values of fields, unless it is said.
+const DEFAULT_VALUES: usize = 50_000;
 
 /// All counts, and the numbers that stand for names in them. Outlives every policy.
 pub struct Limiter {
     pub(super) quotas: Option<Quotas>,
     pub(super) known: Table,
     pub(super) strangers: Table,
+    pub(super) values: Table,
+    value_hasher: RandomState,
     pub(super) names: Mutex<Names>,
+    strikes: Strikes,
+    budgets: Budgets,
     max_addresses: usize,
 }
 
@@ -40,6 +51,8 @@ pub struct Occupancy {
     pub strangers: usize,
     /// Most exact counts of addresses.
     pub max_strangers: usize,
+    /// Exact counts of values of fields.
+    pub values: usize,
     /// Sketch shards in memory, 256 KiB each; above 0 once addresses did not fit.
     pub sketch_shards: usize,
 }
@@ -53,9 +66,30 @@ impl Limiter {
             quotas: None,
             known: Table::new(MAX_KNOWN),
             strangers: Table::new(max_addresses),
+            values: Table::new(DEFAULT_VALUES),
+            value_hasher: RandomState::new(),
             names: Mutex::default(),
+            strikes: Strikes::new(strikes::MOST),
+            budgets: Budgets::new(),
             max_addresses,
         }
+    }
+
+    /// The same with room for so many values of fields.
+    #[must_use]
+    pub fn with_values(self, max_values: usize) -> Self {
+        Self { values: Table::new(max_values), ..self }
+    }
+
+    /// What stands for the value of a field: all of its lines, in order. 0 where the field is not there.
+    #[must_use]
+    pub fn value_of<'a>(&self, lines: impl Iterator<Item = &'a [u8]>) -> u64 {
+        let (mut hasher, mut is_there) = (self.value_hasher.build_hasher(), false);
+        for line in lines {
+            is_there = true;
+            line.hash(&mut hasher);
+        }
+        if is_there { hasher.finish().max(1) } else { 0 }
     }
 
     /// Makes the rules of one route. A limit that was there before (same name, dimensions, kind and
@@ -90,6 +124,28 @@ impl Limiter {
         number(&mut self.names.lock().routes, name)
     }
 
+    /// From where a credential was known before; the same in every policy.
+    pub fn familiar_credential(&self, number: u32) -> Arc<Familiar> {
+        self.names.lock().familiar_credentials.of(number)
+    }
+
+    /// From where signers of a route were known before; the same in every policy.
+    pub fn familiar_route(&self, number: u32) -> Arc<Familiar> {
+        self.names.lock().familiar_routes.of(number)
+    }
+
+    /// Who misbehaves.
+    #[must_use]
+    pub const fn strikes(&self) -> &Strikes {
+        &self.strikes
+    }
+
+    /// What prefixes hold before anyone is known.
+    #[must_use]
+    pub const fn budgets(&self) -> &Budgets {
+        &self.budgets
+    }
+
     /// Drops the counts of rules that no policy names any more, and says how many. To be called some
     /// time after a reload and off the request path: it looks at every place, one at a time.
     pub fn forget_removed(&self) -> usize {
@@ -98,7 +154,7 @@ impl Limiter {
             return 0;
         }
         let is_gone = |rule: u32| gone.contains(&rule);
-        self.known.forget(is_gone) + self.strangers.forget(is_gone)
+        self.known.forget(is_gone) + self.strangers.forget(is_gone) + self.values.forget(is_gone)
     }
 
     /// How full the limiter is. Looks at every shard: for a scrape, not for a request.
@@ -109,6 +165,7 @@ impl Limiter {
             known: self.known.len() + rules.iter().map(|rule| rule.home.used()).sum::<usize>(),
             strangers: self.strangers.len(),
             max_strangers: self.max_addresses,
+            values: self.values.len(),
             sketch_shards: rules.iter().map(|rule| rule.sketch.shards_made()).sum(),
         }
     }
@@ -148,7 +205,9 @@ impl Limiter {
             (Kept::Dense(number), Home::Dense(_, cells)) => then(cells.cell(number)),
             (Kept::Place(key), Home::Known) => self.known.with(&key, then),
             (Kept::Place(key), Home::Strangers) => self.strangers.with(&key, then),
-            (Kept::Dense(_), Home::Known | Home::Strangers) | (Kept::Place(_), Home::Dense(..)) => {}
+            (Kept::Place(key), Home::Values) => self.values.with(&key, then),
+            (Kept::Dense(_), Home::Known | Home::Strangers | Home::Values)
+            | (Kept::Place(_), Home::Dense(..)) => {}
         }
     }
 }

@@ -42,6 +42,7 @@ impl Limiter {
             }
             Home::Known => &self.known,
             Home::Strangers => &self.strangers,
+            Home::Values => &self.values,
         };
         let key = Key::of(rule.number, rule.shape, subject)?;
         Some(copied(table, &key).unwrap_or_else(|| {

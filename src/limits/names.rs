@@ -3,6 +3,7 @@
 //! Numbers count up and are never given anew, so that what is counted under one cannot become
 //! another's.
 
+use super::familiar::Familiars;
 use super::key::Subject;
 use super::rule::{Axis, Home, Identity, Rule};
 use super::strangers::Sketch;
@@ -28,6 +29,8 @@ pub(super) struct Names {
     pub(super) tenants: HashMap<TenantId, u32>,
     pub(super) nodes: HashMap<(TenantId, NodeId), u32>,
     pub(super) routes: HashMap<Name, u32>,
+    pub(super) familiar_credentials: Familiars,
+    pub(super) familiar_routes: Familiars,
     /// Quotas stay known as long as the process lives: their file would remember what they forgot.
     lasting: Vec<Arc<Rule>>,
 }

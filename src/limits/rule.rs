@@ -9,15 +9,16 @@ use super::headers;
 use super::key::Subject;
 use super::pace::Pace;
 use super::strangers::Sketch;
+use super::sync::Mutex;
+use super::sync::atomic::{AtomicU32, Ordering};
 use super::tally::Measure;
 use super::window::Ceiling;
 use crate::config::checked::{Dimension, Effect, Limit, LimitKind, Refund};
 use crate::ids::Name;
-use parking_lot::RwLock;
+use http::HeaderName;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Most rules on one request: the decision works in arrays of this length.
@@ -84,7 +85,7 @@ pub(super) struct QuotaOf {
     /// The number that the newest config has.
     pub(super) limit: AtomicU32,
     /// The numbers of those who have another.
-    pub(super) others: RwLock<HashMap<u32, u32>>,
+    pub(super) others: Mutex<HashMap<u32, u32>>,
 }
 
 /// Where a rule's counts are.
@@ -93,8 +94,10 @@ pub(super) enum Home {
     Dense(Axis, Box<Dense>),
     /// In the limiter's table of known callers: products of what an operator has named.
     Known,
-    /// In the limiter's table of strangers: whatever a client can choose.
+    /// In the limiter's table of strangers: whatever address a client can have.
     Strangers,
+    /// In the limiter's table of values: whatever a client can say.
+    Values,
 }
 
 impl Home {
@@ -103,7 +106,7 @@ impl Home {
     pub(super) fn note_use(&self) {
         match self {
             Self::Dense(_, cells) => cells.note_use(),
-            Self::Known | Self::Strangers => {}
+            Self::Known | Self::Strangers | Self::Values => {}
         }
     }
 
@@ -111,7 +114,17 @@ impl Home {
     pub(super) fn used(&self) -> usize {
         match self {
             Self::Dense(_, cells) => cells.used(),
-            Self::Known | Self::Strangers => 0,
+            Self::Known | Self::Strangers | Self::Values => 0,
+        }
+    }
+
+    /// Its place in the order of locking.
+    pub(super) const fn class(&self) -> u8 {
+        match self {
+            Self::Dense(..) => 0,
+            Self::Known => 1,
+            Self::Strangers => 2,
+            Self::Values => 3,
         }
     }
 }
@@ -155,10 +168,11 @@ impl Rule {
             name: identity.name.clone(),
             per: identity.per,
             limit: AtomicU32::new(0),
-            others: RwLock::default(),
+            others: Mutex::default(),
         };
         let home = match shape.axis() {
             Some(axis) => Home::Dense(axis, Box::new(Dense::new())),
+            None if shape.header() => Home::Values,
             None if shape.strange() => Home::Strangers,
             None => Home::Known,
         };
@@ -173,6 +187,8 @@ pub struct CompiledRule {
     rule: Arc<Rule>,
     measure: Measure,
     price: Price,
+    /// The field that is counted by.
+    header: Option<HeaderName>,
     /// Bits of the address lists that free from it.
     exempt: u32,
     effect: Effect,
@@ -202,6 +218,7 @@ impl CompiledRule {
             left: Arc::from(headers::limit_member(&limit.name)),
             effect: limit.effect,
             exempt: limit.exempt,
+            header: limit.header.clone(),
             refund: limit.refund,
             name: limit.name.clone(),
             rule,
@@ -230,6 +247,12 @@ impl CompiledRule {
             Effect::Shadow => true,
             Effect::Refuses => false,
         }
+    }
+
+    /// Whether it counts what all callers together have in flight.
+    #[must_use]
+    pub fn is_capacity(&self) -> bool {
+        matches!(self.measure, Measure::Held(_)) && !self.rule.shape.is_of_callers()
     }
 
     pub(super) const fn refund(&self) -> Refund {
@@ -298,6 +321,7 @@ pub struct RuleSet {
     locking: Box<[u8]>,
     counts_bytes: bool,
     has_quotas: bool,
+    header: Option<HeaderName>,
 }
 
 impl RuleSet {
@@ -320,8 +344,10 @@ impl RuleSet {
         });
         let counts_bytes = distinct.iter().any(|rule| matches!(rule.price, Price::Body));
         let has_quotas = distinct.iter().any(|rule| matches!(rule.measure, Measure::Quota(_)));
+        let header = distinct.iter().find_map(|rule| rule.header.clone());
         Ok(Self {
             rules: distinct.into_boxed_slice(),
+            header,
             locking: locking.into_boxed_slice(),
             counts_bytes,
             has_quotas,
@@ -344,6 +370,13 @@ impl RuleSet {
     #[inline]
     pub(super) const fn has_quotas(&self) -> bool {
         self.has_quotas
+    }
+
+    /// The field that is counted by, if one is: the config lets the limits of a route count by one.
+    #[inline]
+    #[must_use]
+    pub const fn header(&self) -> Option<&HeaderName> {
+        self.header.as_ref()
     }
 
     /// Whether something adds up the bytes of bodies.
@@ -378,6 +411,7 @@ impl Shape {
     const NODE: u8 = 16;
     const METHOD: u8 = 32;
     const NETWORK: u8 = 64;
+    const HEADER: u8 = 128;
 
     pub(super) fn of(dimensions: &[Dimension]) -> Self {
         Self(dimensions.iter().fold(0, |bits, dimension| {
@@ -389,6 +423,7 @@ impl Shape {
                 Dimension::Node => Self::NODE,
                 Dimension::Method => Self::METHOD,
                 Dimension::Network => Self::NETWORK,
+                Dimension::Header => Self::HEADER,
             }
         }))
     }
@@ -404,9 +439,18 @@ impl Shape {
         }
     }
 
+    pub(super) const fn header(self) -> bool {
+        self.0 & Self::HEADER != 0
+    }
+
     /// Whether clients choose what is counted apart.
     pub(super) const fn strange(self) -> bool {
         self.0 & (Self::IP | Self::NETWORK) != 0
+    }
+
+    /// Whether something is counted apart that is a caller's own.
+    pub(super) const fn is_of_callers(self) -> bool {
+        self.0 & !(Self::ROUTE | Self::METHOD) != 0
     }
 
     pub(super) const fn network(self) -> bool {

@@ -16,9 +16,9 @@
 //! time (128 KiB), which is what a single request pays at most.
 
 use super::key::{Key, Seed};
+use super::sync::{Mutex, MutexGuard};
 use super::tick::{Tick, whole_nanos};
 use super::window::Ceiling;
-use parking_lot::{Mutex, MutexGuard};
 use pingora_limits::estimator::Estimator;
 use std::hash::BuildHasher;
 use std::sync::OnceLock;

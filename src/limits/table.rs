@@ -12,11 +12,11 @@
 
 use super::index::Index;
 use super::key::{Key, Seed};
+use super::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use super::sync::{Mutex, MutexGuard};
 use super::tally::Tally;
 use super::tick::Tick;
-use parking_lot::{Mutex, MutexGuard};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 const CHUNK: u32 = 256;
 

@@ -27,6 +27,7 @@ fn limit(name: &str, by: &[Dimension], limit: u32, secs: u64) -> Limit {
         effect: Effect::Refuses,
         refund: Refund::Never,
         exempt: 0,
+        header: None,
     }
 }
 

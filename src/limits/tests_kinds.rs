@@ -24,6 +24,7 @@ fn limit(name: &str, by: &[Dimension], kind: LimitKind, limit: u32) -> Limit {
         effect: Effect::Refuses,
         refund: Refund::Never,
         exempt: 0,
+        header: None,
     }
 }
 

@@ -23,6 +23,7 @@ fn quota(most: u32) -> Limit {
         effect: Effect::Refuses,
         refund: Refund::Never,
         exempt: 0,
+        header: None,
     }
 }
 

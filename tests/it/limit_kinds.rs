@@ -165,3 +165,82 @@ fn the_older_fields_are_there_for_those_who_ask_for_them() {
     assert_eq!(answer.field("x-ratelimit-remaining"), Some("4"));
     assert_eq!(answer.field("ratelimit"), None);
 }
+
+#[test]
+fn values_of_a_field_are_counted_apart_and_requests_without_one_together() {
+    let upstream = Double::mirror();
+    let edge = Edge::start(&site(
+        &upstream,
+        "by: [tenant, header], header: X-Device-Id, window: { limit: 3, per: 1h }",
+    ));
+    let acme = edge.caller(ACME);
+    let device = |name: &str| acme.with("X-Device-Id", name);
+    assert_eq!(passed(|| device("one").get("/limited"), 9), 3);
+    assert_eq!(passed(|| device("two").get("/limited"), 9), 3);
+    assert_eq!(passed(|| acme.get("/limited"), 9), 3, "leaving it out gains nothing");
+    let globex = edge.caller(GLOBEX).with("X-Device-Id", "one");
+    assert_eq!(passed(|| globex.get("/limited"), 9), 3, "another tenant's device of that name is another");
+    assert!(edge.metrics().is("openclaw_edge_limiter_header_values", &[], 4));
+    let told = edge
+        .admin(&format!("/explain?ip=192.0.2.1&path=/limited&credential={}&value=two", ACME.id))
+        .expect("the admin listener");
+    assert!(told.body.contains("limit_exceeded"), "{}", told.body);
+}
+
+#[test]
+fn a_refusal_says_whose_fault_it_is() {
+    const TYPES: &str = "https://iana.org/assignments/http-problem-types#";
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let upstream = Double::start(move |_| Reply::text(200, "done").after(&held));
+    let site = Site::new()
+        .upstream("all", upstream.address())
+        .limit("own", "by: tenant, concurrency: 1")
+        .limit("everyone", "by: route, concurrency: 1")
+        .route("name: own, path: /own, limits: [own], upstream: all")
+        .route("name: everyone, path: /everyone, limits: [everyone], upstream: all");
+    let edge = Edge::start(&site);
+    std::thread::scope(|scope| {
+        let waiting = ["/own", "/everyone"].map(|path| {
+            let caller = edge.caller(ACME);
+            scope.spawn(move || caller.get(path))
+        });
+        until("two that wait", SOON, || (upstream.count() == 2).then_some(()));
+        // The tenant has used up its own place, and is told which limit that is.
+        let own = edge.caller(ACME).get("/own").refused(429, "limit_exceeded").json();
+        assert_eq!((&own["type"], &own["status"]), (&format!("{TYPES}quota-exceeded").into(), &429.into()));
+        assert_eq!(own["violated-policies"][0], "own");
+        // The place that all share is taken, by whomever.
+        let crowded = edge.caller(GLOBEX).get("/everyone").refused(503, "over_capacity");
+        assert_eq!(crowded.field("retry-after"), Some("1"));
+        assert_eq!(crowded.field("ratelimit-policy"), Some("\"everyone\";q=1;qu=\"concurrent-requests\""));
+        let crowded = crowded.json();
+        let kind = format!("{TYPES}temporary-reduced-capacity");
+        assert_eq!((&crowded["type"], &crowded["status"]), (&kind.into(), &503.into()));
+        assert_eq!(crowded["violated-policies"][0], "everyone");
+        gate.open();
+        for one in waiting {
+            one.join().expect("no panic").expect(200);
+        }
+    });
+    assert!(edge.metrics().is("openclaw_edge_limited_total", &[("limit", "everyone")], 1));
+}
+
+#[test]
+fn an_upstreams_own_limits_are_told_beside_and_never_loosened() {
+    let upstream = Double::start(|_| {
+        Reply::text(429, "theirs")
+            .field("RateLimit-Policy", "\"tried\";q=3;w=9")
+            .field("RateLimit", "\"tried\";r=0;t=9")
+            .field("Retry-After", "9")
+    });
+    let edge = Edge::start(&site(&upstream, "by: tenant, window: { limit: 100, per: 1h }"));
+    let answer = edge.caller(ACME).get("/limited").expect(429);
+    let told = |name: &str| -> Vec<&str> {
+        let all = answer.fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        all.map(|(_, value)| value.as_str()).collect()
+    };
+    assert_eq!(told("retry-after"), ["9"]);
+    assert_eq!(told("ratelimit"), ["\"tried\";r=0;t=9", "\"edge.tried\";r=99;t=3600"]);
+    assert_eq!(told("ratelimit-policy"), ["\"tried\";q=3;w=9", "\"edge.tried\";q=100;w=3600"]);
+}

@@ -33,6 +33,7 @@ fn per_ip(limiter: &Limiter) -> RuleSet {
         effect: Effect::Refuses,
         refund: Refund::Never,
         exempt: 0,
+        header: None,
     };
     limiter.compile([&limit]).expect("one limit")
 }

@@ -6,6 +6,7 @@
 
 mod house;
 
+mod abuse;
 mod army;
 mod bridge;
 mod canonical_node;

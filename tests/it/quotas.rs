@@ -6,8 +6,10 @@ use crate::house::double::Double;
 use crate::house::edge::Edge;
 use crate::house::keys::{ACME, ACME_TWO, GLOBEX};
 use crate::house::site::Site;
+use crate::house::temp::Temp;
 use crate::house::wait::{SOON, until};
 use serde_json::Value;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn site(upstream: &Double, limit: u32) -> Site {
@@ -81,6 +83,34 @@ fn no_death_gives_a_free_write_and_each_loses_a_block_at_most() {
     assert!(told + rest <= spent && spent <= LIMIT, "{told} and {rest} of {spent}");
     // A request may die between being counted and being sent on: four were under way.
     assert!(spent + DEATHS * (BLOCK + 4) >= LIMIT, "{spent} of {LIMIT}");
+}
+
+#[test]
+fn a_disk_that_takes_nothing_gives_nothing_away_and_is_told() {
+    const LIMIT: usize = 100;
+    let upstream = Double::mirror();
+    let site = site(&upstream, u32::try_from(LIMIT).expect("small"));
+    // Files may grow to 2 KiB: as on a full disk, writes beyond that fail, and the edge runs on.
+    let small = "trap '' XFSZ; ulimit -S -f 4; exec \"$@\"";
+    let edge = Edge::start_behind(Temp::new(), &site, &["sh", "-c", small, "sh"]);
+    let caller = edge.caller(ACME);
+    let before = passed(&caller, LIMIT);
+    assert!((5..LIMIT).contains(&before), "{before}: some were written down and then no more");
+    assert_eq!(upstream.count(), before, "nothing goes on that is not written down");
+    let refused = caller.get("/write").refused(429, "limit_exceeded");
+    assert_eq!(refused.json()["violated-policies"][0], "writes");
+    let unwritten = u32::try_from(LIMIT - before + 1).expect("small");
+    assert!(edge.metrics().is("openclaw_edge_quota_unwritten", &[], unwritten));
+
+    // Room again: it goes on without a restart, up to the quota and no further.
+    let lifted =
+        Command::new("prlimit").args(["--pid", &edge.pid().to_string(), "--fsize=unlimited"]).status();
+    assert!(lifted.expect("prlimit is there").success());
+    assert_eq!(before + passed(&caller, LIMIT), LIMIT);
+    caller.get("/write").refused(429, "limit_exceeded");
+    let edge = Edge::start_in(edge.kill(), &site);
+    assert_eq!(passed(&edge.caller(ACME), 5), 0, "what was spent is in the file");
+    assert_eq!(upstream.count(), LIMIT);
 }
 
 #[test]

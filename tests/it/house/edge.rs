@@ -33,9 +33,14 @@ impl Edge {
 
     /// The same, in a folder that already holds something.
     pub(crate) fn start_in(folder: Temp, site: &Site) -> Self {
+        Self::start_behind(folder, site, &[])
+    }
+
+    /// The same, started by another program that is given the edge's command line.
+    pub(crate) fn start_behind(folder: Temp, site: &Site, starter: &[&str]) -> Self {
         let mut folder = folder;
         for _ in 0..STARTS {
-            match Self::try_start(folder, site) {
+            match Self::try_start(folder, site, starter) {
                 Ok(edge) => return edge,
                 Err(taken) => folder = taken,
             }
@@ -43,11 +48,14 @@ impl Edge {
         panic!("no free port in {STARTS} tries");
     }
 
-    fn try_start(folder: Temp, site: &Site) -> Result<Self, Temp> {
+    fn try_start(folder: Temp, site: &Site, starter: &[&str]) -> Result<Self, Temp> {
         let (address, admin) = (free_address(), free_address());
         let place = folder.path().display().to_string();
         let config = folder.write("edge.yaml", site.text(address, admin, &place));
-        let mut command = Command::new(edge_program());
+        let program = edge_program();
+        let words: Vec<&str> = starter.iter().copied().chain([program.as_str()]).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         command.args(["run", "--config"]).arg(&config).current_dir(folder.path());
         let process = Process::start(&mut command);
         let mut edge = Self { process, address, admin, config, folder };
@@ -83,6 +91,11 @@ impl Edge {
     /// An answer of the admin listener; none when nobody is there.
     pub(crate) fn admin(&self, target: &str) -> Option<AdminAnswer> {
         admin(self.admin, target)
+    }
+
+    /// The same with another method.
+    pub(crate) fn admin_send(&self, method: &str, target: &str) -> Option<AdminAnswer> {
+        admin_send(self.admin, method, target)
     }
 
     /// All series, now.
@@ -187,6 +200,11 @@ impl Edge {
         self.process.runs()
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Whether anyone takes new connections.
     pub(crate) fn listens(&self) -> bool {
         TcpStream::connect(self.address).is_ok()
@@ -214,10 +232,14 @@ pub(crate) struct AdminAnswer {
 
 /// Asks an admin listener.
 pub(crate) fn admin(address: SocketAddr, target: &str) -> Option<AdminAnswer> {
+    admin_send(address, "GET", target)
+}
+
+fn admin_send(address: SocketAddr, method: &str, target: &str) -> Option<AdminAnswer> {
     use std::io::{Read as _, Write as _};
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+    write!(stream, "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);

@@ -79,6 +79,11 @@ impl Process {
         self.stderr.lock().expect("no reader panics").clone()
     }
 
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().expect("a child can be asked").is_none()
