@@ -92,11 +92,11 @@ pub(crate) fn key(at: usize) -> String {
     format!("notes/{:02}/{at:07}", at.wrapping_mul(7919) % 32)
 }
 
-/// About 200 bytes: a word of its own, one that a hundredth of all rows have, one that all have.
+/// About 200 bytes: a word of its own, one that a fiftieth of all rows have, one that all have.
 pub(crate) fn value(at: usize) -> String {
     format!(
         r#"{{"title":"note n{at}","body":"the plan of group g{} is to hold the bridge until the others come","tags":["common","t{}"]}}"#,
-        at % 100,
+        at % 50,
         at % 7
     )
 }

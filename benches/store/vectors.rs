@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fault> {
             let path = format!(
                 "/mesh/memory?q=note+n{}+plan+of+group+g{}&mode=semantic",
                 fastrand::usize(..count),
-                fastrand::usize(..100)
+                fastrand::usize(..50)
             );
             let began = Instant::now();
             client.get(&path)?;

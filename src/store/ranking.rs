@@ -6,6 +6,7 @@
 
 use super::model::{Found, Hit};
 use super::words::{Word, words};
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -59,7 +60,7 @@ pub enum Marks {
 
 /// The best `limit` of the candidates, which come newest first.
 pub(crate) fn rank(query: &str, candidates: Vec<Candidate>, limit: u32, marks: Marks) -> Vec<Hit> {
-    let query: Vec<String> = words(query).map(|word| word.text).collect();
+    let query: Vec<String> = words(query).map(|word| word.text.into_owned()).collect();
     let wanted: HashSet<&str> = query.iter().map(String::as_str).collect();
     let mut ranked: Vec<(f32, Candidate)> =
         candidates.into_iter().map(|candidate| (score(&query, &wanted, &candidate), candidate)).collect();
@@ -77,7 +78,7 @@ pub(crate) fn rank(query: &str, candidates: Vec<Candidate>, limit: u32, marks: M
 }
 
 fn score(query: &[String], wanted: &HashSet<&str>, candidate: &Candidate) -> f32 {
-    let text: Vec<Word> = words(&candidate.text).collect();
+    let text: Vec<Word<'_>> = words(&candidate.text).collect();
     #[allow(clippy::cast_precision_loss, reason = "a word count; its size matters, not its last digit")]
     let length = text.len() as f32;
     let shortness = SATURATION * (1.0 - LENGTH_WEIGHT + LENGTH_WEIGHT * length / USUAL_LENGTH);
@@ -88,7 +89,7 @@ fn score(query: &[String], wanted: &HashSet<&str>, candidate: &Candidate) -> f32
         let found = found as f32;
         total += found * (SATURATION + 1.0) / (found + shortness);
     }
-    let in_key: HashSet<String> = words(&candidate.key).map(|word| word.text).collect();
+    let in_key: HashSet<Cow<'_, str>> = words(&candidate.key).map(|word| word.text).collect();
     for word in wanted {
         if in_key.contains(*word) {
             total += KEY_WEIGHT;
@@ -104,8 +105,8 @@ fn score(query: &[String], wanted: &HashSet<&str>, candidate: &Candidate) -> f32
 
 /// The stretch of the text with the most of the wanted words.
 fn snippet(wanted: &HashSet<&str>, text: &str, marks: Marks) -> String {
-    let all: Vec<Word> = words(text).collect();
-    let is_wanted: Vec<bool> = all.iter().map(|word| wanted.contains(word.text.as_str())).collect();
+    let all: Vec<Word<'_>> = words(text).collect();
+    let is_wanted: Vec<bool> = all.iter().map(|word| wanted.contains(word.text.as_ref())).collect();
     let Some(stretch) = best_stretch(&all, &is_wanted) else {
         return shown(text.trim(), &[], marks);
     };
@@ -128,7 +129,7 @@ fn snippet(wanted: &HashSet<&str>, text: &str, marks: Marks) -> String {
 }
 
 /// The first stretch with the most different wanted words, then the most of them.
-fn best_stretch(all: &[Word], is_wanted: &[bool]) -> Option<Range<usize>> {
+fn best_stretch(all: &[Word<'_>], is_wanted: &[bool]) -> Option<Range<usize>> {
     if all.len() <= SNIPPET_WORDS {
         return (!all.is_empty()).then_some(0..all.len());
     }
@@ -136,7 +137,7 @@ fn best_stretch(all: &[Word], is_wanted: &[bool]) -> Option<Range<usize>> {
     for at in (0..all.len()).filter(|&at| is_wanted[at]) {
         let stretch = at..(at + SNIPPET_WORDS).min(all.len());
         let found = stretch.filter(|&index| is_wanted[index]);
-        let found: Vec<&str> = found.map(|index| all[index].text.as_str()).collect();
+        let found: Vec<&str> = found.map(|index| all[index].text.as_ref()).collect();
         let different: HashSet<&&str> = found.iter().collect();
         let worth = (different.len(), found.len());
         if best.is_none_or(|(most, _)| worth > most) {

@@ -89,7 +89,7 @@ impl Looked {
     /// The folded words of each piece, which must stand side by side; pieces without a word are left out.
     pub(crate) fn phrases(&self) -> Vec<Vec<String>> {
         self.pieces()
-            .map(|piece| words(piece).map(|word| word.text).collect())
+            .map(|piece| words(piece).map(|word| word.text.into_owned()).collect())
             .filter(|phrase: &Vec<String>| !phrase.is_empty())
             .collect()
     }

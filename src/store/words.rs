@@ -3,14 +3,15 @@
 //! Cuts as SQLite's `unicode61` does, so that what full-text search finds and what is marked in its
 //! snippets are the same words. Knows nothing of rows.
 
+use std::borrow::Cow;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 /// A word and where it stands in the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Word {
-    /// Folded.
-    pub(crate) text: String,
+pub(crate) struct Word<'a> {
+    /// Folded; the text's own where that is folded already, as most words are.
+    pub(crate) text: Cow<'a, str>,
     /// Byte offset of its first character.
     pub(crate) start: usize,
     /// Byte offset past its last character.
@@ -29,10 +30,10 @@ pub(crate) struct Words<'a> {
     at: usize,
 }
 
-impl Iterator for Words<'_> {
-    type Item = Word;
+impl<'a> Iterator for Words<'a> {
+    type Item = Word<'a>;
 
-    fn next(&mut self) -> Option<Word> {
+    fn next(&mut self) -> Option<Word<'a>> {
         let rest = &self.text[self.at..];
         let start = self.at + rest.find(char::is_alphanumeric)?;
         // A mark belongs to the letter before it; it begins no word.
@@ -44,11 +45,15 @@ impl Iterator for Words<'_> {
 }
 
 /// Lower case, accents taken off.
-fn fold(word: &str) -> String {
+fn fold(word: &str) -> Cow<'_, str> {
     if word.is_ascii() {
-        return word.to_ascii_lowercase();
+        if word.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Cow::Owned(word.to_ascii_lowercase());
+        }
+        return Cow::Borrowed(word);
     }
-    word.nfd().filter(|&c| !is_combining_mark(c)).flat_map(char::to_lowercase).collect()
+    let folded: String = word.nfd().filter(|&c| !is_combining_mark(c)).flat_map(char::to_lowercase).collect();
+    Cow::Owned(folded)
 }
 
 #[cfg(test)]
@@ -57,7 +62,7 @@ mod tests {
     use proptest::prelude::{any, prop_assert, proptest};
 
     fn texts(text: &str) -> Vec<String> {
-        words(text).map(|word| word.text).collect()
+        words(text).map(|word| word.text.into_owned()).collect()
     }
 
     #[test]

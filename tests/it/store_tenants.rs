@@ -8,6 +8,7 @@ use crate::house::postgres::Postgres;
 use crate::house::store::{SECRET, Store, caller};
 use crate::house::temp::Temp;
 use crate::house::wait::{SOON, until};
+use base64::Engine as _;
 use serde_json::json;
 use std::net::SocketAddr;
 
@@ -64,6 +65,9 @@ impl Worlds {
         // The same name in both: two rows that never meet.
         batch.push(json!({"op": "put", "scope": "mesh", "key": "common", "value": MARK}));
         acme.post("/mesh/batch", json!(batch).to_string()).expect(200);
+        let keys =
+            Request::put(&format!("/mesh/keys/{MARK}"), json!({"public_key": public_key()}).to_string());
+        acme.send(&keys.field("X-Credential-Scopes", "mesh:admin")).expect(200);
     }
 
     fn fill_globex(&self) {
@@ -91,6 +95,12 @@ impl Worlds {
         assert_eq!(told, expected, "{request:?}: it shows that acme is there");
         told
     }
+}
+
+/// Some key's public half, in base64.
+fn public_key() -> String {
+    let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key();
+    base64::engine::general_purpose::STANDARD.encode(key.as_bytes())
 }
 
 /// All that a caller can see, without what is the clock's or the database's own: times and cursors.
@@ -125,6 +135,8 @@ fn reads(acme_cursor: &str, acme_tag: &str) -> Vec<Request> {
         "/mesh/usage",
         "/mesh/usage?tenant=acme",
         "/mesh/keys",
+        "/mesh/keys/acmes-own-secret",
+        "/mesh/keys/acmes-own-secret/history",
         "/mesh/keys/ceo",
         "/mesh/tenant",
         "/mesh/tenants",
@@ -178,6 +190,7 @@ fn reads(acme_cursor: &str, acme_tag: &str) -> Vec<Request> {
         "/mesh/changes?since=0&prefix=plans",
         "/mesh/changes?since=4&wait=1",
         "/mesh/changes?since=0&kind=skill",
+        "/mesh/changes?since=0&kind=key",
         "/mesh/changes",
         "/mesh/memory?cursor=AAAA",
         "/mesh/memory?q=dawn&mode=nearest",
@@ -254,7 +267,12 @@ fn writes(acme_tag: &str) -> Vec<Request> {
     all.push(admin(Request::new("DELETE", "/mesh/tenant")));
     all.push(admin(Request::get("/mesh/keys")));
     all.push(admin(Request::get("/mesh/keys/ceo")));
-    all.push(admin(Request::new("DELETE", "/mesh/keys/ceo")));
+    for keys in [format!("/mesh/keys/{MARK}"), "/mesh/keys/nobody".to_owned()] {
+        let body = json!({"public_key": public_key()}).to_string();
+        all.push(admin(Request::new("DELETE", &keys)));
+        all.push(admin(Request::put(&keys, &body).field("If-Match", acme_tag)));
+        all.push(Request::put(&keys, &body));
+    }
     let names = json!([{"scope": "mesh", "key": NAME}, {"scope": "tenant:acme", "key": NAME}]);
     let skills = json!([{"name": NAME}]);
     all.push(Request::post(
@@ -285,8 +303,9 @@ fn everything(client: &Client) -> String {
     [
         "/mesh/memory?meta=1",
         "/mesh/skills?meta=1",
-        "/mesh/changes?since=0&limit=1000",
+        "/mesh/changes?since=0&limit=200",
         "/mesh/memory?q=dawn&limit=100",
+        "/mesh/keys",
     ]
     .map(|path| client.get(path).expect(200).text())
     .join("\n")

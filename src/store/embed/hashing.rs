@@ -7,6 +7,7 @@
 
 use super::vector::Vector;
 use crate::store::words::words;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// What vectors of this kind are called. A change to anything below needs another name, since vectors of
@@ -27,7 +28,7 @@ const FULL_LENGTH: usize = 6;
 
 /// The vector of a text.
 pub(crate) fn embed(text: &str) -> Vector {
-    let mut counts: HashMap<String, f32> = HashMap::new();
+    let mut counts: HashMap<Cow<'_, str>, f32> = HashMap::new();
     for word in words(text) {
         *counts.entry(word.text).or_default() += 1.0;
     }

@@ -7,6 +7,7 @@ use crate::store::model::{Content, NewMemory};
 use crate::store::ranking::{Candidate, MOST_CANDIDATES};
 use crate::store::search::{Looked, searched_text};
 use crate::store::words::words;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use tokio_postgres::{Error, Transaction};
 
@@ -30,7 +31,7 @@ pub(super) fn words_of(memory: &NewMemory) -> Vec<String> {
             if found.len() == MOST_WORDS {
                 break;
             }
-            found.insert(cut(word.text));
+            found.insert(cut(word.text.into_owned()));
         }
     }
     found.into_iter().collect()
@@ -80,7 +81,7 @@ pub(super) async fn candidates(
 }
 
 fn stands_in(phrase: &[String], text: &str) -> bool {
-    let all: Vec<String> = words(text).map(|word| word.text).collect();
+    let all: Vec<Cow<'_, str>> = words(text).map(|word| word.text).collect();
     all.windows(phrase.len()).any(|stretch| stretch == phrase)
 }
 

@@ -94,9 +94,11 @@ impl Query {
 
     fn place(&mut self, from: &Place, snapshot: i64) {
         match from {
-            Place::Newest => self.and(" AND change <= ?", [snapshot.into()]),
+            // With the sign no index can answer this: nearly all rows are from before the walk, and the index by
+            // change would have all of them read and sorted for one page.
+            Place::Newest => self.and(" AND +change <= ?", [snapshot.into()]),
             Place::After { updated_at, change, .. } => {
-                self.and(" AND change <= ?", [snapshot.into()]);
+                self.and(" AND +change <= ?", [snapshot.into()]);
                 self.and(" AND (updated_at, change) < (?, ?)", [(*updated_at).into(), (*change).into()]);
             }
             Place::Late { change } => self.and(" AND change > ?", [(*change).into()]),
@@ -107,8 +109,7 @@ impl Query {
         }
     }
 
-    /// The rows of a page, and whether there are more.
-    fn rows(mut self, conn: &Connection, from: &Place, limit: u32) -> rusqlite::Result<(Vec<Row>, bool)> {
+    fn order(&mut self, from: &Place, limit: u32) {
         self.text.push_str(match from {
             Place::Newest | Place::After { .. } => " ORDER BY updated_at DESC, change DESC LIMIT ?",
             Place::Late { .. } => " ORDER BY change LIMIT ?",
@@ -116,6 +117,11 @@ impl Query {
         });
         // One more than asked for tells whether there is a next page.
         self.values.push((i64::from(limit) + 1).into());
+    }
+
+    /// The rows of a page, and whether there are more.
+    fn rows(mut self, conn: &Connection, from: &Place, limit: u32) -> rusqlite::Result<(Vec<Row>, bool)> {
+        self.order(from, limit);
         let mut statement = conn.prepare_cached(&self.text)?;
         let mut found = statement.query(params_from_iter(self.values))?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
@@ -128,5 +134,58 @@ impl Query {
             rows.push(row);
         }
         Ok((rows, false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::model::Kind;
+    use crate::store::sqlite::testing::open_memory;
+    use crate::store::testing::tenant;
+
+    fn plan(conn: &Connection, filter: &Filter, from: &Place) -> String {
+        let mut query = Query::new(&tenant("acme"), filter, 5);
+        query.place(from, 7);
+        query.order(from, 100);
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {}", query.text)).unwrap();
+        let lines =
+            statement.query_map(params_from_iter(query.values), |row| row.get::<_, String>(3)).unwrap();
+        lines.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn each_page_is_read_off_an_index_in_its_order_and_nothing_is_sorted() {
+        let conn = open_memory();
+        let all = Filter::all(Kind::Memory);
+        let scope = Filter { scope: Some("mesh".into()), ..all.clone() };
+        let node = Filter { node: Some("ceo".into()), ..all.clone() };
+        let since = Filter { updated_since: Some(3), ..all.clone() };
+        let prefix = Filter { prefix: Some("a/".into()), ..all.clone() };
+        let both = Filter { prefix: Some("a/".into()), ..scope.clone() };
+        let after = Place::After { updated_at: 5, change: 6, snapshot: 7 };
+        let late = Place::Late { change: 7 };
+        let first = Place::Name { scope: String::new(), name: String::new() };
+        let name = Place::Name { scope: "mesh".into(), name: "k".into() };
+        for (filter, from, index) in [
+            (&all, &Place::Newest, "by_age"),
+            (&all, &after, "by_age"),
+            (&since, &Place::Newest, "by_age"),
+            (&since, &after, "by_age"),
+            (&prefix, &Place::Newest, "by_age"),
+            (&scope, &Place::Newest, "by_scope"),
+            (&scope, &after, "by_scope"),
+            (&node, &Place::Newest, "by_node"),
+            (&node, &after, "by_node"),
+            (&all, &late, "by_change"),
+            (&scope, &late, "by_change"),
+            (&all, &first, "autoindex"),
+            (&all, &name, "autoindex"),
+            (&both, &first, "autoindex"),
+            (&both, &name, "autoindex"),
+        ] {
+            let plan = plan(&conn, filter, from);
+            assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{filter:?} {from:?}: {plan}");
+        }
     }
 }
