@@ -258,6 +258,9 @@ fn an_address_has_so_many_bytes_of_bodies_that_nobody_vouches_for() {
     let edge = Edge::start(&site);
     let begun = half_open(&edge, b"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\nabc");
     let body = "b".repeat(20_000);
+    // Not before it is held: the other way round it would be the one that is refused.
+    let held = || edge.metrics().sum("openclaw_edge_held_body_bytes", &[]) > 89_999.0;
+    until("the body that is begun", SOON, || held().then_some(()));
     until("the budget to be spent", SOON, || {
         let answer = edge.client().send(&delivery(SECRET, &body));
         (answer.code() == "budget_exceeded").then_some(())
