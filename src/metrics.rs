@@ -81,6 +81,8 @@ pub struct Metrics {
     pub websockets: IntCounterVec,
     /// Message bytes relayed, by direction.
     pub websocket_bytes: IntCounterVec,
+    /// Calls inside WebSockets to gateways, by what became of them.
+    pub calls: IntCounterVec,
     /// Config loads by result.
     pub reloads: IntCounterVec,
     /// Unix time of the load that is in force.
@@ -219,6 +221,11 @@ impl Metrics {
                 "websocket_message_bytes_total",
                 "Bytes of WebSocket messages relayed, by direction.",
                 &["direction"],
+            ),
+            calls: make.counters(
+                "calls_total",
+                "Calls inside WebSockets to gateways whose frames are checked, by what became of them.",
+                &["result"],
             ),
             reloads: make.counters(
                 "config_reloads_total",

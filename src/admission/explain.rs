@@ -143,7 +143,14 @@ impl Policy {
                 Some(Rejection::Scope)
             }
             (Access::Credential(_) | Access::Public | Access::Signature(_), _) => {
-                self.gateway(routed, tenant.as_deref()).err()
+                let gateway = self.gateway(routed, tenant.as_deref());
+                let may = match (&gateway, &credential) {
+                    (Ok(Some(_)), Some(credential)) if route.access != Access::Public => {
+                        routed.surface(credential)
+                    }
+                    (Ok(_) | Err(_), _) => Ok(()),
+                };
+                gateway.and(may).err()
             }
         };
         let tariff = match &credential {

@@ -19,6 +19,7 @@ use crate::identity::caller::{CallerFault, Carrier, Credential, Tenant};
 use crate::identity::lists::Listed;
 use crate::identity::path::{self, CleanPath};
 use crate::limits::{Decision, MethodCode, Prefix, Receipt, RuleSet, Subject, Tick};
+use crate::openclaw::surface;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use route::{Found, Params};
 use std::net::IpAddr;
@@ -103,7 +104,7 @@ impl Trail {
     }
 
     /// Bits of the lists that free the client from limits.
-    fn freed_by(&self) -> u32 {
+    pub fn freed_by(&self) -> u32 {
         self.listed.map_or(0, Listed::bit)
     }
 
@@ -148,6 +149,15 @@ struct Routed<'a, 'p> {
     index: usize,
     route: &'p RouteEntry,
     params: Params<'a>,
+}
+
+impl Routed<'_, '_> {
+    /// Whether the caller may use this path and method of a gateway, which takes its secret for its owner's.
+    fn surface(&self, credential: &Credential) -> Result<(), Rejection> {
+        let Head { path, method, .. } = self.guarded.head;
+        let need = surface::place(surface::below(path, self.route.depth), method).need;
+        if need.is_none_or(|scope| credential.gateway.has(scope)) { Ok(()) } else { Err(Rejection::Scope) }
+    }
 }
 
 /// Who calls.
@@ -282,6 +292,9 @@ impl Policy {
             return Err(Rejection::Scope);
         }
         let gateway = self.gateway(&known.routed, trail.tenant.as_deref())?;
+        if let (Some(_), Caller::Holder(credential, _)) = (gateway, &known.caller) {
+            known.routed.surface(credential)?;
+        }
         Ok(Authorised { known, gateway })
     }
 

@@ -8,10 +8,13 @@ use crate::identity::caller::{Credential, KeyRing, ScopeSet, Tenant};
 use crate::identity::lists::AddressLists;
 use crate::ids::{CredentialId, GatewayId, Name, NodeId, Scope, TenantId};
 use crate::limits::{Familiar, Limiter, LimitsError, RuleSet};
+use crate::openclaw::Scopes;
+use crate::secret::Secret;
 use crate::signatures::keys::{Key, KeyRegistry, KeysError};
 use http::HeaderValue;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a checked config does not compile.
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +69,12 @@ pub struct RouteEntry {
     pub(super) encoded_slashes: EncodedSlashes,
     /// The rules that apply.
     pub(super) prices: Prices,
+    /// Those that apply to each call inside its WebSockets.
+    pub(super) call_prices: Prices,
     /// Those of them that count by address (and route) alone: what strangers spend.
     pub(super) stranger_rules: RuleSet,
-    pub(super) number: u32,
+    /// The limiter's number for it.
+    pub number: u32,
     /// From where signers are known.
     pub(super) familiar: Arc<Familiar>,
     /// Who answers.
@@ -78,7 +84,7 @@ pub struct RouteEntry {
     /// Most bytes of a body.
     pub body_max: usize,
     /// Time for a held body.
-    pub body_timeout: std::time::Duration,
+    pub body_timeout: Duration,
     /// What must be signed.
     pub verify: Option<Arc<checked::Verify>>,
     /// What is signed of what goes on.
@@ -96,6 +102,12 @@ impl RouteEntry {
     pub fn priced(&self, tariff: Option<usize>) -> &Priced {
         self.prices.of(tariff)
     }
+
+    /// The rules that apply to calls inside the WebSockets of a caller of this tariff.
+    #[must_use]
+    pub fn call_rules(&self, tariff: Option<usize>) -> &RuleSet {
+        &self.call_prices.of(tariff).rules
+    }
 }
 
 /// One gateway, as the edge reaches it.
@@ -109,6 +121,14 @@ pub struct GatewayEntry {
     pub url: checked::GatewayUrl,
     /// What it is told of clients.
     pub forwarded: checked::Forwarded,
+    /// What is done with its clients' frames.
+    pub frames: checked::Frames,
+    /// Its own secret.
+    pub token: Option<Secret>,
+    /// Time for a socket's `connect`.
+    pub connect_within: Duration,
+    /// How many refused calls a socket gets at once, and anew within a minute.
+    pub max_refused: usize,
 }
 
 impl Policy {
@@ -162,6 +182,12 @@ impl Policy {
         found.or((!mesh.keys.is_empty()).then_some(&[]))
     }
 
+    /// Who holds this key.
+    #[must_use]
+    pub fn holder(&self, key: &str) -> Option<&Arc<Credential>> {
+        self.keys.holder(key)
+    }
+
     /// Whether an address is a trusted proxy's.
     #[must_use]
     pub fn trusts(&self, peer: std::net::IpAddr) -> bool {
@@ -185,6 +211,10 @@ fn gateway(gateway: &checked::Gateway) -> GatewayEntry {
         tenant: gateway.tenant.clone(),
         url: gateway.url.clone(),
         forwarded: gateway.forwarded,
+        frames: gateway.frames,
+        token: gateway.token.clone(),
+        connect_within: gateway.connect_within,
+        max_refused: gateway.max_refused,
     }
 }
 
@@ -234,6 +264,7 @@ impl<'c> Compiler<'c> {
                 tenant,
                 node: key.node.clone(),
                 scopes: self.set(&key.scopes),
+                gateway: Scopes::of(key.scopes.iter().map(Scope::as_str)),
                 expires: key.expires,
                 number: self.limiter.intern_credential(&key.id),
                 node_number: key.node.as_ref().map(|node| self.limiter.intern_node(&key.tenant, node)),
@@ -271,6 +302,7 @@ impl<'c> Compiler<'c> {
             encoded_slashes: route.encoded_slashes,
             stranger_rules: self.rules(&by_address)?,
             prices: Prices::new(&route.limits, self.config, self.limiter)?,
+            call_prices: Prices::new(&route.call_limits, self.config, self.limiter)?,
             number,
             familiar: self.limiter.familiar_route(number),
             target: route.target.clone(),

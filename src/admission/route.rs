@@ -248,6 +248,7 @@ mod tests {
             methods: methods.iter().map(|m| m.parse().unwrap()).collect(),
             access: Access::Public,
             limits: vec![],
+            call_limits: vec![],
             encoded_slashes: EncodedSlashes::Refuse,
             body_max: 0,
             body_timeout: Duration::ZERO,

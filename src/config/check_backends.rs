@@ -275,10 +275,25 @@ fn gateway(
         Some(source) => Some(token(source, spot.key("token"), checker, around)?),
         None => None,
     };
+    let within = raw.connect_within.as_deref();
+    let within = checker.duration(spot.key("connect_within"), within, 10 * SECOND, (SECOND, 14 * SECOND));
+    let max_refused = checker.number(spot.key("max_refused"), raw.max_refused, 60, (1, 100_000));
     let (id, tenant, url) = (id?, tenant?, url?);
+    let (frames, connect_within, max_refused) = (raw.frames, within?, max_refused?);
     let (control_ui, forwarded) = (raw.control_ui.clone(), raw.forwarded);
     let name = raw.name.clone().unwrap_or_else(|| raw.id.clone());
-    raw.enabled.then_some(Gateway { id, name, tenant, url, token, control_ui, forwarded })
+    raw.enabled.then_some(Gateway {
+        id,
+        name,
+        tenant,
+        url,
+        token,
+        control_ui,
+        forwarded,
+        frames,
+        connect_within,
+        max_refused,
+    })
 }
 
 fn token(

@@ -2,8 +2,10 @@
 
 use super::checked::{Cost, Dimension, Effect, Limit, LimitKind};
 use super::checker::{Checker, Known, shown};
+use super::problems::did_you_mean;
 use super::raw::{self, Counts};
 use super::tree::{Document, Spot};
+use crate::openclaw::methods;
 use http::HeaderName;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ const LONGEST: Duration = Duration::from_hours(31 * 24);
 const SLOWEST: f64 = 0.001;
 const FASTEST: f64 = 1_000_000.0;
 const KNOWN_METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
+const METHODS_HINT: &str = "one of GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, or a gateway's, such as `chat.send` or `config.*`; others count `cost`";
 const DEFAULT_ADDRESSES: usize = 200_000;
 const DEFAULT_VALUES: usize = 50_000;
 /// Fields that say who calls: the edge takes them out, and sets its own.
@@ -219,20 +222,35 @@ fn cost(raw: &raw::Limit, spot: Spot<'_>, checker: &mut Checker) -> Option<Cost>
         Counts::Requests if raw.methods.is_empty() => Some(Cost::Requests(raw.cost.unwrap_or(1))),
         Counts::Requests => {
             let all = spot.key("methods");
-            let mut weights = Vec::new();
+            let (mut weights, mut calls) = (Vec::new(), Vec::new());
             for (text, weight) in &raw.methods {
+                let called = gateway_methods(text);
                 match http::Method::from_bytes(text.as_bytes()) {
                     Ok(method) if KNOWN_METHODS.contains(&method.as_str()) => weights.push((method, *weight)),
+                    Ok(_) | Err(_) if !called.is_empty() => {
+                        calls.extend(called.into_iter().map(|method| (method, *weight)));
+                    }
                     Ok(_) | Err(_) => {
-                        let hint = "one of GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS; others count `cost`";
-                        checker.hinted(all.key_at(text), "this method has no weight of its own", hint);
+                        let message = "this method has no weight of its own";
+                        let hint =
+                            did_you_mean(text, methods::names()).unwrap_or_else(|| METHODS_HINT.into());
+                        checker.hinted(all.key_at(text), message, hint);
                         return None;
                     }
                 }
             }
-            Some(Cost::Methods { weights, other: raw.cost.unwrap_or(1) })
+            Some(Cost::Methods { weights, calls, other: raw.cost.unwrap_or(1) })
         }
     }
+}
+
+/// The methods of a gateway that a text names: one, or all that begin so (`config.*`). Names with a star
+/// sort before those that they stand for, so that the narrower word is the last one.
+fn gateway_methods(text: &str) -> Vec<methods::Method> {
+    let Some(front) = text.strip_suffix('*').filter(|front| front.ends_with('.')) else {
+        return methods::find(text).into_iter().collect();
+    };
+    methods::names().filter(|name| name.starts_with(front)).filter_map(methods::find).collect()
 }
 
 /// What can never pass is a mistake, and so is what never counts.

@@ -3,7 +3,9 @@
 use super::check_backends::Backends;
 use super::check_identity::{Identity, scopes};
 use super::check_limits::Limits;
-use super::checked::{Access, Border, Dimension, Mesh, Mode, PathPattern, Route, SigningKey, Target};
+use super::checked::{
+    Access, Border, Dimension, LimitKind, Mesh, Mode, PathPattern, Route, SigningKey, Target,
+};
 use super::checker::{Checker, shown};
 use super::clash::{self, Claim};
 use super::problems::{did_you_mean, printable};
@@ -77,6 +79,7 @@ fn route(raw: &raw::Route, spot: Spot<'_>, others: &Others<'_, '_>, checker: &mu
     let methods = methods(&raw.methods, spot.key("methods"), checker);
     let access = access(raw, spot, others.identity, checker);
     let limits = limits(raw, spot.key("limits"), access.as_ref(), others.limits, checker);
+    let call_limits = call_limits(raw, spot.key("call_limits"), access.as_ref(), others.limits, checker);
     let verify = match &raw.verify {
         Some(verify) => check_verify::check(verify, spot.key("verify"), others.around, checker).map(Some),
         None => Some(None),
@@ -99,6 +102,7 @@ fn route(raw: &raw::Route, spot: Spot<'_>, others: &Others<'_, '_>, checker: &mu
         methods: methods?,
         access: access?,
         limits,
+        call_limits,
         encoded_slashes: raw.encoded_slashes,
         body_max: body_max?,
         body_timeout: body_timeout?,
@@ -243,7 +247,12 @@ fn limits(
     limits: &Limits<'_>,
     checker: &mut Checker,
 ) -> Vec<usize> {
-    named_limits(&raw.limits, spot, limits, checker, |dimension| match (access, dimension) {
+    named_limits(&raw.limits, spot, limits, checker, |dimension| uncounted(access, dimension))
+}
+
+/// Why callers of a route cannot be told apart by this.
+fn uncounted(access: Option<&Access>, dimension: Dimension) -> Option<&'static str> {
+    match (access, dimension) {
         (Some(Access::Public), Dimension::Credential | Dimension::Tenant | Dimension::Node) => {
             Some("counts by who is calling, and this route is public")
         }
@@ -261,7 +270,31 @@ fn limits(
             | Dimension::Node
             | Dimension::Credential,
         ) => None,
-    })
+    }
+}
+
+/// Calls are made inside the WebSockets of a gateway; how long one takes nobody knows before its answer.
+fn call_limits(
+    raw: &raw::Route,
+    spot: Spot<'_>,
+    access: Option<&Access>,
+    limits: &Limits<'_>,
+    checker: &mut Checker,
+) -> Vec<usize> {
+    if raw.gateway.is_none() && !raw.call_limits.is_empty() {
+        checker.problem(spot.at, "`call_limits` goes with `gateway` only: others have no calls");
+    }
+    let indexes = named_limits(&raw.call_limits, spot, limits, checker, |dimension| match dimension {
+        Dimension::Header => Some("counts by a header, and calls have none"),
+        dimension => uncounted(access, dimension),
+    });
+    for index in &indexes {
+        if limits.all[*index].kind == LimitKind::Concurrency {
+            let message = "a number in flight counts sockets, not calls: put it into `limits`";
+            checker.problem(spot.at, message);
+        }
+    }
+    indexes
 }
 
 fn unmatched(raw: &[String], spot: Spot<'_>, limits: &Limits<'_>, checker: &mut Checker) -> Vec<usize> {
@@ -495,7 +528,7 @@ fn unused(raw: &raw::Config, top: Spot<'_>, checker: &mut Checker) {
     let limits: HashSet<&str> = raw
         .routes
         .iter()
-        .flat_map(|route| &route.limits)
+        .flat_map(|route| route.limits.iter().chain(&route.call_limits))
         .chain(&raw.unmatched.limits)
         .map(String::as_str)
         .collect();

@@ -17,8 +17,9 @@ pub use super::checked_verify::{
     SignerKey, Verify, WEB_BOT_AUTH,
 };
 pub use super::raw::{
-    Border, Canonical, Denial, Dialect, Dimension, EncodedSlashes, Envelope, Forwarded, HmacAlgorithm,
-    HmacEncoding, Level, LogFormat, Mode, OnFailure, Refund, ReplayAnswer, ReplaySync, SetupCalls,
+    Border, Canonical, Denial, Dialect, Dimension, EncodedSlashes, Envelope, Forwarded, Frames,
+    HmacAlgorithm, HmacEncoding, Level, LogFormat, Mode, OnFailure, Refund, ReplayAnswer, ReplaySync,
+    SetupCalls,
 };
 
 /// The whole, checked.
@@ -272,6 +273,8 @@ pub enum Cost {
     Methods {
         /// Of these methods.
         weights: Vec<(http::Method, u32)>,
+        /// Of these methods of a gateway.
+        calls: Vec<(crate::openclaw::methods::Method, u32)>,
         /// Of all others.
         other: u32,
     },
@@ -406,6 +409,12 @@ pub struct Gateway {
     pub control_ui: Option<String>,
     /// What it is told of clients.
     pub forwarded: Forwarded,
+    /// What is done with its clients' frames.
+    pub frames: Frames,
+    /// Time for a socket's `connect`.
+    pub connect_within: Duration,
+    /// How many refused calls a socket gets at once, and anew within a minute.
+    pub max_refused: usize,
 }
 
 /// A gateway's address, taken apart.
@@ -436,6 +445,8 @@ pub struct Route {
     pub access: Access,
     /// Limits (indexes into [`Config::limits`]).
     pub limits: Vec<usize>,
+    /// Limits (indexes) on calls inside its WebSockets.
+    pub call_limits: Vec<usize>,
     /// `%2F`.
     pub encoded_slashes: EncodedSlashes,
     /// Most bytes of a body.

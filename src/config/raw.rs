@@ -346,7 +346,8 @@ pub struct Limit {
     pub counts: Counts,
     /// What one request counts for. Default 1.
     pub cost: Option<u32>,
-    /// What requests with certain methods count for; 0 lets them pass uncounted. Others count `cost`.
+    /// What requests with certain methods, or calls of certain methods of a gateway, count for; 0 lets them pass
+    /// uncounted. Others count `cost`.
     #[serde(default)]
     pub methods: BTreeMap<String, u32>,
     /// When a request is given back. Default `never`.
@@ -654,13 +655,21 @@ pub struct Gateway {
     pub tenant: String,
     /// `ws://host:port` or `wss://host:port`, with a path where the gateway has one.
     pub url: String,
-    /// The gateway's own secret; kept for the edge's own connection, never shown.
+    /// The gateway's own secret: put in for callers who bring none of the gateway's, never shown.
     pub token: Option<SecretSource>,
     /// Address of its Control UI, told to dashboards.
     pub control_ui: Option<String>,
     /// Whether the gateway trusts the edge's `X-Forwarded-*`. Default `off`: none is sent.
     #[serde(default)]
     pub forwarded: Forwarded,
+    /// Whether the edge reads its clients' frames. Default `checked`.
+    #[serde(default)]
+    pub frames: Frames,
+    /// How long a socket gets for its `connect`, `1s` to `14s`. Default `10s`.
+    pub connect_within: Option<String>,
+    /// How many refused calls one socket gets; one is forgotten every minute / this. At more it is closed (1008).
+    /// Default 60.
+    pub max_refused: Option<usize>,
     /// `false` takes it out without deleting it.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -668,6 +677,17 @@ pub struct Gateway {
 
 fn yes() -> bool {
     true
+}
+
+/// What the edge does with the frames of a gateway's clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Frames {
+    /// The first must be a `connect`; each call needs the scope that OpenClaw asks for it.
+    #[default]
+    Checked,
+    /// It passes them on: what a client may do, its own secret of the gateway decides.
+    Relayed,
 }
 
 /// What a gateway is told of the client's address.
@@ -728,6 +748,9 @@ pub struct Route {
     pub add_prefix: Option<String>,
     /// A gateway's id, or the `{param}` that holds it.
     pub gateway: Option<String>,
+    /// Limits that apply to each call inside a WebSocket to the gateway, all or nothing.
+    #[serde(default)]
+    pub call_limits: Vec<String>,
     /// Answer with the edge's own read-only API.
     #[serde(default)]
     pub mission_control: bool,

@@ -58,6 +58,10 @@ pub(super) struct SocketEnd {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) code: Option<u16>,
+    /// Calls that were answered with a refusal.
+    pub(super) refused: u64,
+    /// What the gateway's handshake took.
+    pub(super) dialled: Option<Duration>,
 }
 
 impl Exchange {

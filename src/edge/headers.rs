@@ -4,9 +4,11 @@
 
 use super::exchange::Exchange;
 use super::live::Live;
+use crate::admission::GatewayEntry;
 use crate::config::checked::Forwarded;
 use crate::identity::address::AddressText;
 use crate::identity::caller::{Carrier, X_API_KEY};
+use crate::openclaw::surface::Place;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::IpAddr;
 
@@ -17,6 +19,7 @@ const X_CREDENTIAL_SCOPES: HeaderName = HeaderName::from_static("x-credential-sc
 const X_NODE_ID: HeaderName = HeaderName::from_static("x-node-id");
 const X_VERIFIED_SOURCE: HeaderName = HeaderName::from_static("x-verified-source");
 pub(super) const X_MESSAGES_DROPPED: HeaderName = HeaderName::from_static("x-messages-dropped");
+const X_OPENCLAW_SCOPES: HeaderName = HeaderName::from_static("x-openclaw-scopes");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -204,6 +207,35 @@ pub(super) fn for_gateway(
         origin.write(&mut out);
     }
     out
+}
+
+/// Tells a gateway which scopes the caller has: it grants no others.
+pub(super) fn scopes(fields: &mut HeaderMap, exchange: &Exchange) {
+    let Some(credential) = &exchange.trail.credential else { return };
+    if let Ok(value) = HeaderValue::try_from(credential.gateway.field()) {
+        fields.insert(X_OPENCLAW_SCOPES, value);
+    }
+}
+
+/// A request to a gateway's HTTP side: the caller's scopes, and the gateway's secret where it wants that
+/// and the caller has brought nothing of its own.
+pub(super) fn for_gateway_http(
+    fields: &mut HeaderMap,
+    exchange: &Exchange,
+    gateway: &GatewayEntry,
+    place: Place,
+) {
+    scopes(fields, exchange);
+    let is_known = exchange.trail.credential.is_some();
+    let Some(token) = gateway.token.as_ref().filter(|_| is_known && place.takes_secret) else { return };
+    if fields.contains_key(header::AUTHORIZATION) {
+        return;
+    }
+    let text = zeroize::Zeroizing::new([b"Bearer ", token.expose()].concat());
+    if let Ok(mut value) = HeaderValue::from_bytes(&text) {
+        value.set_sensitive(true);
+        fields.insert(header::AUTHORIZATION, value);
+    }
 }
 
 /// Fields of one connection (RFC 9110 section 7.6.1), and those of the WebSocket handshake that each hop

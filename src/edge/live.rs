@@ -4,6 +4,7 @@
 use super::access_log::AccessLog;
 use super::outbox::Outbox;
 use super::replay::Replay;
+use super::signers::Signers;
 use super::upstream::Pool;
 use crate::admission::Policy;
 use crate::admission::policy::PolicyError;
@@ -112,6 +113,8 @@ pub struct Site {
     in_flight: AtomicUsize,
     held: AtomicUsize,
     websockets: AtomicUsize,
+    /// Whose sockets are dialled before their connect.
+    pub(super) signers: Signers,
     draining: watch::Sender<bool>,
     listening: AtomicBool,
 }
@@ -138,6 +141,7 @@ impl Site {
             in_flight: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             websockets: AtomicUsize::new(0),
+            signers: Signers::default(),
             draining: watch::Sender::new(false),
             listening: AtomicBool::new(false),
         })

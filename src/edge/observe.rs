@@ -234,6 +234,7 @@ fn passage(line: &mut Line, exchange: &Exchange) {
             ("messages_out", Some(end.messages_out)),
             ("bytes_in", Some(end.bytes_in)),
             ("bytes_out", Some(end.bytes_out)),
+            ("calls_refused", Some(end.refused).filter(|&refused| refused > 0)),
             ("close_code", end.code.map(u64::from)),
         ];
         let counts = counts.into_iter().filter_map(|(name, count)| Some((name, count?)));

@@ -15,6 +15,7 @@ use super::upstream::Pool;
 use super::verify;
 use crate::admission::{Admitted, Head, Now, Rejection};
 use crate::config::checked::Target;
+use crate::openclaw::surface;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header, request, response};
@@ -47,7 +48,7 @@ fn carry(exchange: &mut Exchange, rejection: Rejection) -> Box<Error> {
     Error::new(ErrorType::HTTPStatus(status))
 }
 
-fn peer_of(session: &Session) -> Option<IpAddr> {
+pub(super) fn peer_of(session: &Session) -> Option<IpAddr> {
     session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip)
 }
 
@@ -268,12 +269,21 @@ impl ProxyHttp for Proxy {
         if let Some(pool) = &exchange.pool {
             pool.mark(&mut parts.headers);
         }
+        if let Some(gateway) = gateway {
+            let below = surface::below(session.req_header().uri.path(), route.depth);
+            headers::for_gateway_http(
+                &mut parts.headers,
+                exchange,
+                gateway,
+                surface::place(below, &parts.method),
+            );
+        }
         if let Some(body) = &exchange.body {
             parts.headers.remove(header::TRANSFER_ENCODING);
             parts.headers.remove(header::EXPECT);
             parts.headers.insert(header::CONTENT_LENGTH, http::HeaderValue::from(body.len()));
         }
-        let path = tunnel::path(route, gateway, &parts.uri);
+        let path = tunnel::path(route, gateway, &parts.method, &parts.uri);
         if let Some(sign) = &route.sign {
             let own = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
             let target = path.as_deref().unwrap_or(&own);

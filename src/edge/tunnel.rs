@@ -2,32 +2,36 @@
 //!
 //! Ending both sides keeps message boundaries, close codes and reasons while each hop keeps its own
 //! timers, and steps round the proxy's raw tunnel, which loses quick connects (docs/architecture.md,
-//! "Sockets"). Messages pass one at a time each way: a slow side slows the other and nobody else.
+//! "Sockets"). How an open socket goes on is in [`super::relay`], and how one begins whose frames are
+//! checked in [`super::gate`].
 
+use super::bounded::Bounded;
 use super::exchange::{Exchange, SocketEnd};
+use super::gate::Gate;
 use super::headers::{self, Origin};
 use super::live::{Live, Site};
+use super::proxy::peer_of;
+use super::relay::{self, Gateway};
+use super::screen::{self, Trace};
+use super::signers::Slot;
 use super::upstream::{Pool, authority};
 use crate::admission::{GatewayEntry, Rejection, RouteEntry};
-use crate::config::checked::Target;
+use crate::config::checked::{Access, Frames, Target};
+use crate::openclaw::surface;
 use bytes::Bytes;
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
-use prometheus::IntCounter;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 /// A gateway takes messages of 25 MiB; a little more, so that it is the one to refuse.
 const MAX_MESSAGE: usize = 32 * 1024 * 1024;
@@ -35,19 +39,10 @@ const MAX_MESSAGE: usize = 32 * 1024 * 1024;
 const READ_BUFFER: usize = 8 * 1024;
 /// Room between the session and the frames.
 const PIPE: usize = 32 * 1024;
-/// Both sides are pinged this often; intermediaries cut silence after a minute.
-const PING: Duration = Duration::from_secs(25);
-/// A side that was silent for three pings is gone.
-const SILENCE: Duration = Duration::from_secs(80);
-/// Longest stall of a side that does not read.
-const STALL: Duration = Duration::from_mins(1);
+/// What a client may send before its `connect` was read: one frame of 64 KiB, and what is read along with it.
+const BEFORE_CONNECT: usize = 80 * 1024;
 /// Time for the gateway's handshake.
 const DIAL: Duration = Duration::from_secs(10);
-/// Time for a closing handshake.
-const CLOSING: Duration = Duration::from_secs(5);
-
-type Gateway = WebSocketStream<MaybeTlsStream<TcpStream>>;
-type Client = WebSocketStream<DuplexStream>;
 
 /// What became of an upgrade request.
 pub(super) enum Outcome {
@@ -83,29 +78,83 @@ pub(super) async fn serve(
     };
     let entry = &live.policy.gateways[index];
     let route = &live.policy.routes[admitted.route];
+    let is_checked = entry.frames == Frames::Checked && route.access != Access::Public;
+    // Sockets of another kind speak another protocol; they were admitted by the widest scope.
+    let is_checked = is_checked && !is_other(surface::below(head.uri.path(), route.depth));
     let tell = headers::forwarded_to_gateway(entry.forwarded, exchange.trail.client)
-        .then(|| Origin::of(live, None, exchange, &head.headers));
-    let fields = headers::for_gateway(exchange, &head.headers, admitted.carrier, tell);
-    let target = path(route, Some(entry), &head.uri).unwrap_or_else(|| head.uri.to_string());
-    let began = Instant::now();
-    let dialled = dial(&live.gateways[index], entry, &target, fields).await;
-    let (gateway, protocol) = match dialled {
-        Ok(dialled) => dialled,
-        Err(rejection) => {
-            site.metrics.websockets.with_label_values(&["gateway_refused"]).inc();
-            return Ok(Outcome::Refused(rejection));
+        .then(|| Origin::of(live, peer_of(session), exchange, &head.headers));
+    let mut fields = headers::for_gateway(exchange, &head.headers, admitted.carrier, tell);
+    if is_checked {
+        headers::scopes(&mut fields, exchange);
+    }
+    let target = path(route, Some(entry), &head.method, &head.uri).unwrap_or_else(|| head.uri.to_string());
+    let pool = &live.gateways[index];
+    let (ahead, protocol, gate) = if is_checked {
+        let Some((credential, subject)) =
+            exchange.trail.credential.clone().zip(screen::subject(exchange, live, admitted.route))
+        else {
+            return Ok(Outcome::Refused(Rejection::Scope));
+        };
+        let offered = fields.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(first_of);
+        let trace = Trace::of(&head.headers);
+        let rules = route.call_rules(exchange.trail.tariff());
+        let gate = Gate { site, live, pool, entry, rules, credential, subject, trace, target, fields };
+        let slot = site.signers.enter(gate.credential.number, &entry.id, Instant::now());
+        match slot {
+            Some(slot) => match dialled(site, exchange, pool, entry, &gate.target, gate.fields.clone()).await
+            {
+                Ok((gateway, protocol)) => (Some((gateway, Some(slot))), protocol, Some(gate)),
+                Err(rejection) => return Ok(Outcome::Refused(rejection)),
+            },
+            None => (None, offered, Some(gate)),
+        }
+    } else {
+        match dialled(site, exchange, pool, entry, &target, fields).await {
+            Ok((gateway, protocol)) => (Some((gateway, None)), protocol, None),
+            Err(rejection) => return Ok(Outcome::Refused(rejection)),
         }
     };
-    exchange.upstream_took = Some(began.elapsed());
     // Bytes that came while the gateway was dialled: the client must wait for the 101 (RFC 6455 section 4.1).
     if session.downstream_session.read_body_or_idle(true).now_or_never().is_some() {
         return Ok(Outcome::Refused(Rejection::Head(crate::identity::head::HeadFault::EarlyUpgradeBytes)));
     }
-    site.metrics.websockets.with_label_values(&["relayed"]).inc();
     session.write_response_header(switching(&accept, protocol, exchange)?, false).await?;
     session.set_read_timeout(None);
-    exchange.socket = Some(run(site, session, gateway).await);
+    let end = run(site, session, ahead, gate).await;
+    exchange.upstream_took = exchange.upstream_took.or(end.dialled);
+    exchange.socket = Some(end);
     Ok(Outcome::Relayed)
+}
+
+/// Dials a gateway before the client's handshake is answered.
+async fn dialled(
+    site: &Site,
+    exchange: &mut Exchange,
+    pool: &Pool,
+    entry: &GatewayEntry,
+    target: &str,
+    fields: HeaderMap,
+) -> Result<(Gateway, Option<HeaderValue>), Rejection> {
+    let began = Instant::now();
+    let dialled = dial(pool, entry, target, fields).await;
+    let result = if dialled.is_ok() { "relayed" } else { "gateway_refused" };
+    site.metrics.websockets.with_label_values(&[result]).inc();
+    if dialled.is_ok() {
+        exchange.upstream_took = Some(began.elapsed());
+    }
+    dialled
+}
+
+/// Whether a path is one of the gateway's sockets that do not speak in calls.
+fn is_other(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    matches!(first, "__openclaw__" | "desktop" | "node-desktop" | "node-portal")
+}
+
+/// The first of the subprotocols that a client offers: what gateways choose.
+fn first_of(offered: &HeaderValue) -> Option<HeaderValue> {
+    let text = offered.to_str().ok()?;
+    HeaderValue::from_str(text.split(',').next()?.trim()).ok().filter(|first| !first.is_empty())
 }
 
 /// The key of a handshake that follows RFC 6455 section 4.2.1.
@@ -150,7 +199,7 @@ fn frames() -> WebSocketConfig {
 }
 
 /// Connects to the gateway and makes the handshake; also says which subprotocol it chose.
-async fn dial(
+pub(super) async fn dial(
     pool: &Pool,
     entry: &GatewayEntry,
     target: &str,
@@ -199,10 +248,20 @@ fn handshake(entry: &GatewayEntry, target: &str, mut fields: HeaderMap) -> Optio
 }
 
 /// The path (with query) that the service behind gets, where it is another than the client's.
-pub(super) fn path(route: &RouteEntry, gateway: Option<&GatewayEntry>, uri: &http::Uri) -> Option<String> {
+pub(super) fn path(
+    route: &RouteEntry,
+    gateway: Option<&GatewayEntry>,
+    method: &Method,
+    uri: &http::Uri,
+) -> Option<String> {
     let path = uri.path();
     let (front, rest) = match (gateway, &route.target) {
-        (Some(gateway), _) => (gateway.url.base_path.as_str(), below(path, route.depth)),
+        (Some(gateway), _) => {
+            let rest = surface::below(path, route.depth);
+            // A gateway with a base path has its UI and sockets there, and its interfaces at the root.
+            let at_root = surface::place(rest, method).at_root;
+            (if at_root { "" } else { gateway.url.base_path.as_str() }, rest)
+        }
         (None, Target::Upstream { strip_prefix, add_prefix, .. }) => {
             if strip_prefix.is_empty() && add_prefix.is_empty() {
                 return None;
@@ -220,18 +279,26 @@ pub(super) fn path(route: &RouteEntry, gateway: Option<&GatewayEntry>, uri: &htt
     Some(format!("{front}{slash}{rest}{query}"))
 }
 
-/// What is left of a path behind its first segments.
-fn below(path: &str, segments: usize) -> &str {
-    let mut slashes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'/').map(|(at, _)| at);
-    slashes.nth(segments).map_or("", |at| &path[at..])
-}
-
 /// Runs both halves until the socket has ended: the session's bytes and the frames in them.
-async fn run(site: &Arc<Site>, session: &mut Session, gateway: Gateway) -> SocketEnd {
+async fn run<'l>(
+    site: &'l Arc<Site>,
+    session: &mut Session,
+    ahead: Option<(Gateway, Option<Slot<'l>>)>,
+    gate: Option<Gate<'l>>,
+) -> SocketEnd {
     let (near, far) = tokio::io::duplex(PIPE);
     let relayed = async {
+        let bound = gate.as_ref().map(|_| BEFORE_CONNECT);
+        let far = Bounded::new(far, bound);
         let client = WebSocketStream::from_raw_socket(far, Role::Server, Some(frames())).await;
-        relay(site, client, gateway).await
+        match (gate, ahead) {
+            (Some(gate), ahead) => {
+                let ahead = ahead.and_then(|(gateway, slot)| Some((gateway, slot?)));
+                Box::pin(gate.serve(client, ahead)).await
+            }
+            (None, Some((gateway, _))) => relay::relay(site, client, gateway, None).await,
+            (None, None) => SocketEnd::default(),
+        }
     };
     let ((), end) = tokio::join!(pump(session, near), relayed);
     end
@@ -272,155 +339,9 @@ async fn pump(session: &mut Session, near: DuplexStream) {
     }
 }
 
-/// One direction's numbers.
-#[derive(Debug, Clone, Copy, Default)]
-struct Flow {
-    messages: u64,
-    bytes: u64,
-    code: Option<u16>,
-}
-
-async fn relay(site: &Site, client: Client, gateway: Gateway) -> SocketEnd {
-    let (to_client, from_client) = client.split();
-    let (to_gateway, from_gateway) = gateway.split();
-    let bytes = |direction| site.metrics.websocket_bytes.with_label_values(&[direction]);
-    let up = Lane { from: from_client, to: to_gateway, bytes: bytes("in"), draining: None };
-    let down =
-        Lane { from: from_gateway, to: to_client, bytes: bytes("out"), draining: Some(site.draining()) };
-    let (mut up_flow, mut down_flow) = (Flow::default(), Flow::default());
-    {
-        let (up, down) = (up.run(&mut up_flow), down.run(&mut down_flow));
-        tokio::pin!(up, down);
-        // Once one side has ended, the other gets a moment for its part of the closing handshake.
-        tokio::select! {
-            () = &mut up => drop(tokio::time::timeout(CLOSING, down).await),
-            () = &mut down => drop(tokio::time::timeout(CLOSING, up).await),
-        }
-    }
-    SocketEnd {
-        messages_in: up_flow.messages,
-        messages_out: down_flow.messages,
-        bytes_in: up_flow.bytes,
-        bytes_out: down_flow.bytes,
-        code: down_flow.code.or(up_flow.code),
-    }
-}
-
-/// One direction of a socket.
-struct Lane<A, B> {
-    from: SplitStream<WebSocketStream<A>>,
-    to: SplitSink<WebSocketStream<B>, Message>,
-    bytes: IntCounter,
-    /// Where the far end is the client: it is told when the edge goes down.
-    draining: Option<watch::Receiver<bool>>,
-}
-
-enum Event {
-    Frame(Option<Result<Message, tungstenite::Error>>),
-    Ping,
-    Drain,
-}
-
-impl<A, B> Lane<A, B>
-where
-    A: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
-{
-    async fn run(mut self, flow: &mut Flow) {
-        let mut clock = tokio::time::interval_at(tokio::time::Instant::now() + PING, PING);
-        let mut heard = Instant::now();
-        loop {
-            let event = tokio::select! {
-                frame = self.from.next() => Event::Frame(frame),
-                _ = clock.tick() => Event::Ping,
-                () = drained(&mut self.draining) => Event::Drain,
-            };
-            let close = match event {
-                Event::Frame(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {
-                    heard = Instant::now();
-                    let length = message.len() as u64;
-                    flow.messages += 1;
-                    flow.bytes += length;
-                    self.bytes.inc_by(length);
-                    match self.send(message).await {
-                        Ok(()) => continue,
-                        Err(()) => return,
-                    }
-                }
-                Event::Frame(Some(Ok(Message::Close(frame)))) => frame,
-                // Pings are answered by the codec.
-                Event::Frame(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {
-                    heard = Instant::now();
-                    continue;
-                }
-                Event::Ping if heard.elapsed() < SILENCE => {
-                    match self.send(Message::Ping(Bytes::new())).await {
-                        Ok(()) => continue,
-                        Err(()) => return,
-                    }
-                }
-                Event::Ping => Some(closing(CloseCode::Away, "no sign of life from the other side")),
-                Event::Drain => {
-                    self.draining = None;
-                    Some(closing(CloseCode::Restart, "service restart"))
-                }
-                Event::Frame(Some(Err(error))) => Some(fault(&error)),
-                Event::Frame(None) => Some(closing(CloseCode::Away, "the other side is gone")),
-            };
-            flow.code = close.as_ref().map(|close| close.code.into());
-            let _ = self.send(Message::Close(close)).await;
-            // The codec's own answer to a close goes out while the rest is read.
-            while let Some(Ok(_)) = self.from.next().await {}
-            return;
-        }
-    }
-
-    async fn send(&mut self, message: Message) -> Result<(), ()> {
-        match tokio::time::timeout(STALL, self.to.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(()),
-        }
-    }
-}
-
-async fn drained(draining: &mut Option<watch::Receiver<bool>>) {
-    let told = match draining {
-        Some(watch) => watch.wait_for(|&draining| draining).await.is_ok(),
-        None => false,
-    };
-    if !told {
-        std::future::pending::<()>().await;
-    }
-}
-
-fn closing(code: CloseCode, reason: &'static str) -> CloseFrame {
-    CloseFrame { code, reason: reason.into() }
-}
-
-/// What the far side is told when this one broke the protocol or broke off.
-fn fault(error: &tungstenite::Error) -> CloseFrame {
-    match error {
-        tungstenite::Error::Capacity(_) => closing(CloseCode::Size, "message too big"),
-        tungstenite::Error::Utf8(_) => closing(CloseCode::Invalid, "invalid UTF-8"),
-        tungstenite::Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
-            closing(CloseCode::Away, "the other side is gone")
-        }
-        tungstenite::Error::Protocol(_) => closing(CloseCode::Protocol, "protocol error"),
-        _ => closing(CloseCode::Away, "the other side is gone"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_below_a_gateways_prefix_keeps_its_bytes() {
-        assert_eq!(below("/gateways/ceo", 2), "");
-        assert_eq!(below("/gateways/ceo/", 2), "/");
-        assert_eq!(below("/gateways/ceo/a%20b/c", 2), "/a%20b/c");
-        assert_eq!(below("/a", 0), "/a");
-    }
 
     #[test]
     fn tokens_are_found_in_lists() {

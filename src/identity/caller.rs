@@ -4,6 +4,7 @@
 //! constant time. Nothing here says which part failed.
 
 use crate::ids::{CredentialId, NodeId, TenantId};
+use crate::openclaw::Scopes;
 use base64::Engine as _;
 use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
@@ -41,6 +42,8 @@ pub struct Credential {
     pub node: Option<NodeId>,
     /// What it may do.
     pub scopes: ScopeSet,
+    /// What it may do on a gateway.
+    pub gateway: Scopes,
     /// First second (Unix) at which it is no longer taken.
     pub expires: Option<u64>,
     /// The limiter's number for it.
@@ -137,16 +140,25 @@ impl KeyRing {
     /// [`CallerFault`]: for the log; a client must not learn which.
     pub fn caller(&self, fields: &HeaderMap, now: u64) -> Result<(&Arc<Credential>, Carrier), CallerFault> {
         let (hash, carrier) = presented(fields).ok_or(CallerFault::Missing)?;
-        let found = self.by_hash.get_key_value(&hash.unwrap_or_default());
-        let held = found.map_or(&[0xff; 32], |(held, _)| held);
-        let same = bool::from(held.ct_eq(&hash.unwrap_or_default()));
-        let (Some((_, credential)), true, Some(_)) = (found, same, hash) else {
-            return Err(CallerFault::Unknown);
-        };
+        let credential = self.held(hash).ok_or(CallerFault::Unknown)?;
         if credential.expires.is_some_and(|end| now >= end) {
             return Err(CallerFault::Expired);
         }
         Ok((credential, carrier))
+    }
+
+    /// Who holds this key, in time or not.
+    #[must_use]
+    pub fn holder(&self, key: &str) -> Option<&Arc<Credential>> {
+        self.held(hash(key.as_bytes()))
+    }
+
+    fn held(&self, hash: Option<[u8; 32]>) -> Option<&Arc<Credential>> {
+        let found = self.by_hash.get_key_value(&hash.unwrap_or_default());
+        let held = found.map_or(&[0xff; 32], |(held, _)| held);
+        let same = bool::from(held.ct_eq(&hash.unwrap_or_default()));
+        let ((_, credential), true, Some(_)) = (found?, same, hash) else { return None };
+        Some(credential)
     }
 }
 
@@ -207,6 +219,7 @@ mod tests {
                 tenant: tenant.clone(),
                 node: None,
                 scopes: ScopeSet(1),
+                gateway: Scopes::default(),
                 expires,
                 node_number: None,
                 tariff: None,

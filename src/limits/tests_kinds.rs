@@ -158,7 +158,8 @@ fn threads_never_hold_more_than_may_be_in_flight() {
 fn a_request_costs_what_its_rule_says() {
     let limiter = limiter(100);
     let weights = vec![(http::Method::GET, 0), (http::Method::POST, 4)];
-    let methods = Limit { cost: Cost::Methods { weights, other: 1 }, ..window("methods", TENANT, 10) };
+    let methods =
+        Limit { cost: Cost::Methods { weights, calls: vec![], other: 1 }, ..window("methods", TENANT, 10) };
     let bytes = Limit { cost: Cost::BodyBytes, ..window("bytes", TENANT, 1000) };
     let rules =
         rules(&limiter, &[methods, bytes, Limit { cost: Cost::Requests(3), ..window("three", IP, 20) }]);

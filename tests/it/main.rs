@@ -16,6 +16,7 @@ mod durability;
 mod engines;
 mod federation;
 mod floors;
+mod frames;
 mod gateways;
 mod harness;
 mod identity;

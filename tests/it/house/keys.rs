@@ -20,7 +20,8 @@ pub(crate) struct Key {
     pub(crate) expires: Option<&'static str>,
 }
 
-const ALL: &str = "mesh:read, mesh:write, mesh:ingest, federation, army, gateways:read, gateways:connect";
+const ALL: &str =
+    "mesh:read, mesh:write, mesh:ingest, federation, army, gateways:read, gateways:connect, operator.admin";
 
 /// May do everything in its tenant.
 pub(crate) const ACME: Key = Key {
@@ -49,6 +50,16 @@ pub(crate) const READER: Key = Key {
     node: None,
     text: "oce_acme-reader_h6GdR0uVxE7c",
     scopes: "mesh:read",
+    expires: None,
+};
+
+/// May only look at gateways.
+pub(crate) const VIEWER: Key = Key {
+    id: "acme-viewer",
+    tenant: "acme",
+    node: None,
+    text: "oce_acme-viewer_Lb3Xr7Wq0NdZ",
+    scopes: "gateways:read, gateways:connect, operator.read",
     expires: None,
 };
 
@@ -83,7 +94,7 @@ pub(crate) const ADMIN: Key = Key {
 };
 
 /// All of them.
-pub(crate) const KEYS: &[Key] = &[ACME, ACME_TWO, READER, EXPIRED, GLOBEX, ADMIN];
+pub(crate) const KEYS: &[Key] = &[ACME, ACME_TWO, READER, VIEWER, EXPIRED, GLOBEX, ADMIN];
 
 impl Key {
     /// Its entry in the config.
@@ -107,8 +118,13 @@ impl Key {
 
 /// The hex of a text's SHA-256.
 pub(crate) fn hex(text: &str) -> String {
+    hex_of(text.as_bytes())
+}
+
+/// The hex of the SHA-256 of some bytes.
+pub(crate) fn hex_of(bytes: &[u8]) -> String {
     let mut out = String::new();
-    for byte in Sha256::digest(text) {
+    for byte in Sha256::digest(bytes) {
         write!(out, "{byte:02x}").expect("a text can be written to");
     }
     out

@@ -71,9 +71,9 @@ impl Site {
         self
     }
 
-    /// A gateway.
+    /// A gateway whose sockets are relayed: for stand-ins that speak in no calls.
     pub(crate) fn gateway(self, id: &str, tenant: &str, address: SocketAddr) -> Self {
-        self.gateway_entry(&format!("id: {id}, tenant: {tenant}, url: \"ws://{address}\""))
+        self.gateway_entry(&format!("id: {id}, tenant: {tenant}, url: \"ws://{address}\", frames: relayed"))
     }
 
     /// A gateway in the operator's words.
