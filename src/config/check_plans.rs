@@ -123,8 +123,9 @@ fn with_number(limit: &Limit, number: &Number, spot: Spot<'_>, checker: &mut Che
 fn dearest(cost: &Cost) -> u32 {
     match cost {
         Cost::Requests(n) => *n,
-        Cost::Methods { weights, other } => {
-            weights.iter().map(|(_, weight)| *weight).max().unwrap_or(0).max(*other)
+        Cost::Methods { weights, calls, other } => {
+            let weights = weights.iter().map(|(_, weight)| *weight);
+            weights.chain(calls.iter().map(|(_, weight)| *weight)).max().unwrap_or(0).max(*other)
         }
         Cost::BodyBytes => 0,
     }

@@ -187,8 +187,8 @@ where
                         Onward::Close(frame) => Some(frame),
                     }
                 }
-                Event::Frame(Some(Ok(Message::Close(frame)))) => frame,
-                Event::Answer(Some(Message::Close(frame))) => frame,
+                Event::Frame(Some(Ok(Message::Close(frame))))
+                | Event::Answer(Some(Message::Close(frame))) => frame,
                 Event::Answer(Some(message)) => match self.send(message).await {
                     Ok(()) => continue,
                     Err(()) => return,

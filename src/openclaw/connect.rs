@@ -79,7 +79,7 @@ impl Connect {
             Some(role) => role.as_str().and_then(Role::parse).ok_or(ConnectFault::Role)?,
         };
         let is_signed = params.contains_key("device");
-        Ok(Self { role, is_signed, frame })
+        Ok(Self { frame, role, is_signed })
     }
 
     /// Leaves of the scopes that it asks for those that the caller has. A signed one keeps what it signed.
@@ -237,12 +237,12 @@ mod tests {
         }
     }
 
-    fn connect(params: Value) -> Result<Connect, ConnectFault> {
+    fn connect(params: &Value) -> Result<Connect, ConnectFault> {
         let text = json!({"type": "req", "id": "c", "method": "connect", "params": params}).to_string();
         Connect::read(&frame::read(text.as_bytes()).unwrap(), text.as_bytes())
     }
 
-    fn settled(params: Value) -> Result<Value, ConnectFault> {
+    fn settled(params: &Value) -> Result<Value, ConnectFault> {
         let mut connect = connect(params)?;
         connect.settle(whose, SECRET)?;
         let frame: Value = serde_json::from_str(&connect.text()).unwrap();
@@ -251,10 +251,10 @@ mod tests {
 
     #[test]
     fn the_secret_is_put_in_for_those_who_have_none() {
-        assert_eq!(settled(json!({})), Ok(json!({"token": "gateway-secret"})));
-        assert_eq!(settled(json!({"auth": {"token": "my-key"}})), Ok(json!({"token": "gateway-secret"})));
-        assert_eq!(settled(json!({"auth": {"token": "theirs"}})), Ok(json!({"token": "theirs"})));
-        let signed = |auth: Value| settled(json!({"device": {"id": "d"}, "auth": auth}));
+        assert_eq!(settled(&json!({})), Ok(json!({"token": "gateway-secret"})));
+        assert_eq!(settled(&json!({"auth": {"token": "my-key"}})), Ok(json!({"token": "gateway-secret"})));
+        assert_eq!(settled(&json!({"auth": {"token": "theirs"}})), Ok(json!({"token": "theirs"})));
+        let signed = |auth: Value| settled(&json!({"device": {"id": "d"}, "auth": auth}));
         assert_eq!(signed(json!({})), Ok(json!({"password": "gateway-secret"})));
         assert_eq!(signed(json!({"password": "my-key"})), Ok(json!({"password": "gateway-secret"})));
         assert_eq!(signed(json!({"deviceToken": "d"})), Ok(json!({"deviceToken": "d"})));
@@ -262,11 +262,14 @@ mod tests {
 
     #[test]
     fn no_key_of_the_edge_goes_on() {
-        assert_eq!(settled(json!({"device": {}, "auth": {"token": "my-key"}})), Err(ConnectFault::SignedKey));
-        assert_eq!(settled(json!({"auth": {"token": "other-key"}})), Err(ConnectFault::OtherKey));
-        assert_eq!(settled(json!({"auth": "x"})), Err(ConnectFault::Params));
         assert_eq!(
-            settled(json!({"auth": {"token": "theirs", "password": "my-key"}})),
+            settled(&json!({"device": {}, "auth": {"token": "my-key"}})),
+            Err(ConnectFault::SignedKey)
+        );
+        assert_eq!(settled(&json!({"auth": {"token": "other-key"}})), Err(ConnectFault::OtherKey));
+        assert_eq!(settled(&json!({"auth": "x"})), Err(ConnectFault::Params));
+        assert_eq!(
+            settled(&json!({"auth": {"token": "theirs", "password": "my-key"}})),
             Ok(json!({"token": "theirs"}))
         );
     }
@@ -274,7 +277,7 @@ mod tests {
     #[test]
     fn scopes_are_narrowed_where_nobody_signed_them() {
         let narrowed = |params: Value| {
-            let mut connect = connect(params).unwrap();
+            let mut connect = connect(&params).unwrap();
             connect.narrow(Scopes::of(["operator.read"]));
             serde_json::from_str::<Value>(&connect.text()).unwrap()["params"]["scopes"].clone()
         };
@@ -288,13 +291,13 @@ mod tests {
         let read = |text: &str| Connect::read(&frame::read(text.as_bytes()).unwrap(), text.as_bytes()).err();
         assert_eq!(read(r#"{"type":"req","id":"a","method":"status"}"#), Some(ConnectFault::NotFirst));
         assert_eq!(read(r#"{"type":"req","id":"a","method":"connect"}"#), Some(ConnectFault::Params));
-        assert_eq!(connect(json!({"role": "king"})).err(), Some(ConnectFault::Role));
-        assert_eq!(connect(json!({"role": "node"})).map(|c| c.role).ok(), Some(Role::Node));
+        assert_eq!(connect(&json!({"role": "king"})).err(), Some(ConnectFault::Role));
+        assert_eq!(connect(&json!({"role": "node"})).map(|c| c.role).ok(), Some(Role::Node));
     }
 
     #[test]
     fn no_device_token_is_handed_on() {
-        let connect = connect(json!({})).unwrap();
+        let connect = connect(&json!({})).unwrap();
         let hello = json!({"type": "res", "id": "c", "ok": true, "payload": {"type": "hello-ok", "protocol": 4,
             "server": {"version": "2026.9.6"}, "auth": {"scopes": ["operator.read"], "deviceToken": "secret",
             "deviceTokens": [{"deviceToken": "secret"}]}}});

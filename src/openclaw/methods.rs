@@ -170,9 +170,8 @@ pub enum Denied {
 pub fn allow(method: Option<Method>, role: Role, scopes: Scopes) -> Result<(), Denied> {
     match (need(method), role) {
         (Need::Node, Role::Node) => Ok(()),
-        (Need::Node, Role::Operator | Role::Worker) => Err(Denied::Role(role)),
         // A node is no operator, whatever its credential has.
-        (Need::Scope(_), Role::Node) => Err(Denied::Role(role)),
+        (Need::Node, Role::Operator | Role::Worker) | (Need::Scope(_), Role::Node) => Err(Denied::Role(role)),
         (Need::Scope(scope), Role::Operator | Role::Worker) => {
             if scopes.has(scope) {
                 Ok(())

@@ -1,5 +1,6 @@
 //! Frames: how a socket to a gateway begins, which calls go on, and what the others are told.
 
+use crate::house::client::Request;
 use crate::house::edge::Edge;
 use crate::house::gateway::{RealGateway, TOKEN};
 use crate::house::keys::{ACME, VIEWER};
@@ -133,6 +134,7 @@ fn a_real_gateways_callers_do_what_their_scopes_say() {
     limits_bound_calls(&edge);
     no_device_token_comes_back(&edge);
     the_cli_needs_no_token_of_the_gateway(&gateway, &edge);
+    tools_are_for_those_who_write(&edge);
     let output = edge.all_output();
     assert!(!output.contains(TOKEN) && !output.contains(ACME.text), "a secret is in the log");
 }
@@ -257,4 +259,18 @@ fn the_cli_needs_no_token_of_the_gateway(gateway: &RealGateway, edge: &Edge) {
         assert!(out.status.success(), "{how}: {text}");
         assert!(!text.contains(TOKEN), "{how}: {text}");
     }
+}
+
+/// The real gateway takes its secret for its owner's: what came through asked for a tool that is not there.
+fn tools_are_for_those_who_write(edge: &Edge) {
+    let body = r#"{"tool":"no_such_tool","args":{}}"#;
+    let ask = |key| {
+        let request =
+            Request::post("/gateways/ceo/tools/invoke", body).field("Content-Type", "application/json");
+        edge.caller(key).send(&request)
+    };
+    ask(VIEWER).refused(403, "forbidden");
+    let answer = ask(ACME);
+    assert!(answer.status == 404 && answer.text().contains("not_found"), "{answer:?}");
+    edge.caller(VIEWER).get("/gateways/ceo/healthz").expect(200);
 }

@@ -47,6 +47,7 @@ mod store_server;
 mod store_tenants;
 mod store_versions;
 mod strict;
+mod surface;
 mod tenants;
 mod upstream_failures;
 mod webhooks;
