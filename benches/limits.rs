@@ -33,6 +33,7 @@ fn limit(name: &str, by: &[Dimension], limit: u32) -> Limit {
         refund: Refund::Never,
         exempt: 0,
         header: None,
+        shared: None,
     }
 }
 

@@ -17,6 +17,9 @@ use std::sync::OnceLock;
 const LATENCY: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
+/// From a tenth of a millisecond to five seconds: a question to a server nearby.
+const QUICK: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0, 5.0];
+
 /// Status codes that get a series of their own; all others are counted as `other`.
 const CODES: &[u16] = &[
     101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410,
@@ -99,6 +102,18 @@ pub struct Metrics {
     pub limiter_values: IntGauge,
     /// Requests refused because their quota could not be written down.
     pub quota_failures: IntGauge,
+    /// 1 while the server that edges share does not answer.
+    pub shared_unreachable: IntGauge,
+    /// How often it stopped to answer.
+    pub shared_failures: IntCounter,
+    /// Decisions on shared limits, by who made them.
+    pub shared_decisions: IntCounterVec,
+    /// Time of the questions that requests wait for.
+    pub shared_seconds: Histogram,
+    /// Counts that this edge has spent alone and not yet paid.
+    pub shared_owed: IntGauge,
+    /// What could not be remembered to be paid.
+    pub shared_lost: IntCounter,
     /// What the embedded store does.
     pub store: StoreSeries,
 }
@@ -253,6 +268,31 @@ impl Metrics {
                 "quota_unwritten",
                 "Requests refused since the start because their quota could not be written down.",
             ),
+            shared_unreachable: make.gauge(
+                "shared_unreachable",
+                "1 while the server in which edges count together does not answer and each decides alone.",
+            ),
+            shared_failures: make.counter(
+                "shared_failures_total",
+                "Times at which the server in which edges count together stopped to answer.",
+            ),
+            shared_decisions: make.counters(
+                "shared_decisions_total",
+                "Requests with shared limits, by who decided: server, ahead (a block taken before), local, open, closed.",
+                &["by"],
+            ),
+            shared_seconds: make.histogram(
+                "shared_question_seconds",
+                "Time that requests waited for the server in which edges count together.",
+            ),
+            shared_owed: make.gauge(
+                "shared_owed",
+                "Counts that this edge has spent alone and has not yet told the shared server.",
+            ),
+            shared_lost: make.counter(
+                "shared_lost_total",
+                "Counts and marks that were made alone and could not be kept for the shared server.",
+            ),
             store: StoreSeries::new(&registry),
             registry: registry.clone(),
         };
@@ -362,6 +402,11 @@ impl Maker<'_> {
     fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
         let opts = HistogramOpts { common_opts: edge(name, help), buckets: LATENCY.to_vec() };
         self.registered(HistogramVec::new(opts, labels))
+    }
+
+    fn histogram(&self, name: &str, help: &str) -> Histogram {
+        let opts = HistogramOpts { common_opts: edge(name, help), buckets: QUICK.to_vec() };
+        self.registered(Histogram::with_opts(opts))
     }
 }
 

@@ -7,7 +7,8 @@ use crate::identity::caller::{Credential, Tenant};
 use crate::identity::lists::Listed;
 use crate::identity::path;
 use crate::ids::CredentialId;
-use crate::limits::{Decision, MethodCode, Prefix, RuleSet, Subject};
+use crate::limits::shared::{Line, Who};
+use crate::limits::{Decision, MethodCode, Prefix, RuleSet, Standing, Subject, Tick};
 use http::{HeaderMap, Method};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,10 +45,87 @@ pub struct Explained<'p> {
     pub asked: Asked,
     /// The limits that would be asked.
     pub rules: &'p RuleSet,
-    /// What they would say.
+    /// What they would say. Of those that several edges share it is not known here: see [`Self::join`].
     pub decision: Decision,
     /// Why it would be refused, if it would.
     pub refusal: Option<Rejection>,
+    /// What it is counted by.
+    pub subject: Subject,
+    /// What the limits that are counted here would say.
+    local: Decision,
+    /// Why it would be refused whatever the limits say.
+    turned_away: Option<Rejection>,
+}
+
+impl<'p> Explained<'p> {
+    fn new(
+        (asked, rules): (Asked, &'p RuleSet),
+        subject: Subject,
+        local: Decision,
+        turned_away: Option<Rejection>,
+    ) -> Self {
+        let refusal = if local.is_admitted() { turned_away.clone() } else { Some(limited(rules, &local)) };
+        Self {
+            route: None,
+            credential: None,
+            tenant: None,
+            asked,
+            rules,
+            decision: local,
+            refusal,
+            subject,
+            local,
+            turned_away,
+        }
+    }
+
+    /// Who is counted, in names.
+    #[must_use]
+    pub fn who<'a>(&'a self, policy: &'a Policy) -> Who<'a> {
+        let known = self.asked == Asked::Route;
+        let credential = self.credential.as_deref().filter(|_| known);
+        Who {
+            ip: self.subject.ip,
+            method: self.subject.method,
+            tenant: self.tenant.as_ref().filter(|_| known).map(|tenant| &tenant.id),
+            credential: credential.map(|credential| &credential.id),
+            node: credential.and_then(|credential| credential.node.as_ref()),
+            route: self.route.map(|index| &policy.routes[index].name),
+        }
+    }
+
+    /// Puts in how the limits stand that several edges share.
+    pub fn join(&mut self, standings: &[Standing]) {
+        self.decision = self.local.joined(self.rules, standings);
+        let admitted = self.decision.is_admitted();
+        let refused = || Some(limited(self.rules, &self.decision));
+        self.refusal = if admitted { self.turned_away.clone() } else { refused() };
+    }
+
+    /// Puts in what this edge decides alone while the others' counts cannot be asked.
+    pub fn alone(&mut self, policy: &Policy, now: Tick) {
+        if self.rules.closes(&self.who(policy), &self.subject) {
+            self.decision = self.local;
+            self.refusal = Some(Rejection::LimitsUnreachable);
+            return;
+        }
+        let Some((rules, places)) = self.rules.alone() else { return };
+        let decision = policy.limiter.look(rules, &self.subject, now);
+        let standings = decision.standings().as_slice().iter();
+        let standings: Vec<Standing> =
+            standings.map(|one| Standing { rule: places[one.rule], ..*one }).collect();
+        self.join(&standings);
+    }
+
+    /// Shared limits as nobody had used them yet.
+    fn untouched(mut self, policy: &Policy) -> Self {
+        if self.rules.is_shared() {
+            let lines = self.rules.lines("", &self.who(policy), &self.subject);
+            let standings: Vec<Standing> = lines.iter().map(Line::untouched).collect();
+            self.join(&standings);
+        }
+        self
+    }
 }
 
 impl Policy {
@@ -100,19 +178,8 @@ impl Policy {
             ..Subject::stranger(question.client, self.unmatched_number)
         };
         let decision = self.limiter.look(&self.unmatched_rules, &subject, now.tick);
-        Explained {
-            route: None,
-            credential: None,
-            tenant: None,
-            asked: Asked::Unmatched,
-            rules: &self.unmatched_rules,
-            refusal: Some(if decision.is_admitted() {
-                refused
-            } else {
-                limited(&self.unmatched_rules, &decision)
-            }),
-            decision,
-        }
+        let asked = (Asked::Unmatched, &self.unmatched_rules);
+        Explained::new(asked, subject, decision, Some(refused)).untouched(self)
     }
 
     fn freed_by(&self, question: &Question<'_>) -> u32 {
@@ -172,8 +239,8 @@ impl Policy {
             ..Subject::stranger(question.client, route.number)
         };
         let decision = self.limiter.look(rules, &subject, now.tick);
-        let refusal = if decision.is_admitted() { refused } else { Some(limited(rules, &decision)) };
-        Explained { route: Some(routed.index), credential, tenant, asked, rules, decision, refusal }
+        let explained = Explained::new((asked, rules), subject, decision, refused);
+        Explained { route: Some(routed.index), credential, tenant, ..explained }.untouched(self)
     }
 }
 

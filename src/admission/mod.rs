@@ -68,6 +68,8 @@ pub struct Trail {
     pub limits: Option<(Asked, Decision)>,
     /// What the limits get back when the request is over, or when its upstream fails.
     pub receipt: Option<Receipt>,
+    /// What it is counted by, where some of its limits are shared with other edges: those are still to be asked.
+    pub subject: Option<Subject>,
 }
 
 /// Which limits were asked.
@@ -233,9 +235,20 @@ impl Policy {
             freed_by: trail.freed_by(),
             ..Subject::stranger(client, self.unmatched_number)
         };
-        let decision = self.limiter.decide(&self.unmatched_rules, &subject, now.tick);
+        let decision = self.count_stranger(&self.unmatched_rules, &subject, now, trail);
         trail.keep(Asked::Unmatched, &self.unmatched_rules, decision)?;
         Err(refused)
+    }
+
+    /// Counts someone who is turned away. Where more limits are to be asked elsewhere, what is counted here can
+    /// be given back.
+    fn count_stranger(&self, rules: &RuleSet, subject: &Subject, now: Now, trail: &mut Trail) -> Decision {
+        if !rules.is_shared() {
+            return self.limiter.decide(rules, subject, now.tick);
+        }
+        let (decision, receipt) = self.limiter.admit(rules, subject, now.tick);
+        (trail.receipt, trail.subject) = (receipt, Some(*subject));
+        decision
     }
 
     /// The route that takes a request.
@@ -338,7 +351,7 @@ impl Policy {
             freed_by: trail.freed_by(),
             ..Subject::stranger(ip, route.number)
         };
-        let decision = self.limiter.decide(&route.stranger_rules, &subject, now.tick);
+        let decision = self.count_stranger(&route.stranger_rules, &subject, now, trail);
         trail.keep(Asked::Stranger, &route.stranger_rules, decision).err().unwrap_or(refused)
     }
 
@@ -373,6 +386,7 @@ impl Policy {
         };
         let (decision, receipt) = self.limiter.admit(rules, &subject, now.tick);
         trail.receipt = receipt;
+        trail.subject = rules.is_shared().then_some(subject);
         trail.keep(Asked::Route, rules, decision)?;
         Ok(Admitted { route: routed.index, carrier, gateway })
     }

@@ -40,6 +40,7 @@ pub struct Policy {
     pub(super) limiter: Arc<Limiter>,
     pub(super) unmatched_rules: RuleSet,
     pub(super) unmatched_number: u32,
+    plans: HashMap<TenantId, usize>,
     pub(super) gateway_ids: HashMap<GatewayId, usize>,
     /// How clients are told of limits.
     pub dialect: Dialect,
@@ -150,6 +151,7 @@ impl Policy {
             table: RouteTable::new(&config.routes),
             named: keys.iter().map(|(_, credential)| (credential.id.clone(), credential.clone())).collect(),
             keys: KeyRing::new(keys),
+            plans: config.tariffs.tenants.clone(),
             unmatched_rules: compiler.rules(&config.unmatched_limits)?,
             unmatched_number: u32::MAX,
             dialect: config.dialect,
@@ -188,6 +190,33 @@ impl Policy {
         self.keys.holder(key)
     }
 
+    /// Who is meant by what a quota counts by and whose it is, as [`crate::limits::QuotaStanding`] has them.
+    #[must_use]
+    pub fn owner(&self, by: &str, of: &str) -> Option<Owner> {
+        let mut owner = Owner::default();
+        match by {
+            "tenant" => {
+                owner.tenant = TenantId::parse(of).ok();
+                owner.tariff = owner.tenant.as_ref().and_then(|tenant| self.plans.get(tenant)).copied();
+            }
+            "route" => owner.route = Name::parse(of).ok(),
+            "credential" => {
+                let credential = self.named.get(&CredentialId::parse(of).ok()?)?;
+                owner.tenant = Some(credential.tenant.id.clone());
+                owner.credential = Some(credential.id.clone());
+                owner.tariff = credential.tariff;
+            }
+            "node" => {
+                let (tenant, node) = of.split_once('/')?;
+                owner.tenant = TenantId::parse(tenant).ok();
+                owner.tariff = owner.tenant.as_ref().and_then(|tenant| self.plans.get(tenant)).copied();
+                owner.node = NodeId::parse(node).ok();
+            }
+            _ => return None,
+        }
+        Some(owner)
+    }
+
     /// Whether an address is a trusted proxy's.
     #[must_use]
     pub fn trusts(&self, peer: std::net::IpAddr) -> bool {
@@ -203,6 +232,21 @@ fn mesh_keys(meshes: &[Arc<checked::Mesh>]) -> Vec<NodeKey> {
         mesh.keys.iter().filter_map(key)
     });
     keys.collect()
+}
+
+/// Someone whom a quota counts.
+#[derive(Debug, Default)]
+pub struct Owner {
+    /// The tenant.
+    pub tenant: Option<TenantId>,
+    /// The credential.
+    pub credential: Option<CredentialId>,
+    /// The node.
+    pub node: Option<NodeId>,
+    /// The route.
+    pub route: Option<Name>,
+    /// Which numbers its limits have.
+    pub tariff: Option<usize>,
 }
 
 fn gateway(gateway: &checked::Gateway) -> GatewayEntry {

@@ -44,6 +44,8 @@ pub enum Rejection {
     Limited,
     /// A limit refused that counts what all callers together have in flight.
     Crowded,
+    /// A limit that several edges share cannot be asked, and lets nothing pass then.
+    LimitsUnreachable,
     /// The body is larger than the route takes.
     BodyTooLarge,
     /// The body did not come in time.
@@ -120,6 +122,9 @@ impl Rejection {
             Self::Scope => say(403, "forbidden", "Forbidden"),
             Self::Limited => say(429, "limit_exceeded", "Too many requests"),
             Self::Crowded => say(503, "over_capacity", "Too many requests at the same time; try again"),
+            Self::LimitsUnreachable => {
+                say(503, "limits_unreachable", "The limits cannot be checked just now; try again")
+            }
             Self::BodyTooLarge => say(413, "body_too_large", "Payload too large"),
             Self::BodyTimeout => say(408, "body_timeout", "The request body did not arrive in time"),
             Self::LengthRequired => say(411, "length_required", "A body of this size needs Content-Length"),
@@ -170,7 +175,9 @@ impl Rejection {
             // The caller has used up what it is given.
             Self::Limited => Some(QUOTA_EXCEEDED),
             // The edge has no more to give just now, to anyone.
-            Self::Crowded | Self::Busy | Self::TooManySockets => Some(TEMPORARY_REDUCED_CAPACITY),
+            Self::Crowded | Self::LimitsUnreachable | Self::Busy | Self::TooManySockets => {
+                Some(TEMPORARY_REDUCED_CAPACITY)
+            }
             // What comes from the address is not what callers send.
             Self::CoolingDown { .. } | Self::OverBudget(_) => Some(ABNORMAL_USAGE_DETECTED),
             Self::Head(_)
@@ -219,6 +226,7 @@ impl Rejection {
             | Self::Scope
             | Self::Limited
             | Self::Crowded
+            | Self::LimitsUnreachable
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::LengthRequired

@@ -7,7 +7,7 @@ use crate::config::checked::{Config, EmbeddedStore};
 use crate::edge::live::Inner;
 use crate::edge::reload::{Listener, Reloader};
 use crate::edge::server;
-use crate::edge::{Outbox, Replay, Site, admin, outbox_socket, quotas};
+use crate::edge::{Outbox, Replay, Shared, Site, admin, outbox_socket, quotas};
 use crate::hub::{self, Fleet};
 use crate::limits::{Limiter, Tick};
 use crate::metrics::Metrics;
@@ -43,16 +43,12 @@ impl Run {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let replay = Replay::open(&config.data, config.replay_cache, metrics.clone(), now.as_secs())
             .map_err(|error| Failure::caused("the replay log in the data folder cannot be opened", &error))?;
+        let limiter = Arc::new(limiter(&config)?);
+        let shared = shared(&config, &limiter, &metrics)?;
         let outbox = Outbox::open(&config.data, config.outbox, metrics.clone())
             .map_err(|error| Failure::caused("the outbox in the data folder cannot be opened", &error))?;
-        let site = Site::new(
-            Arc::new(limiter(&config)?),
-            metrics.clone(),
-            replay,
-            outbox.clone(),
-            &config.access_log,
-        )
-        .map_err(|error| Failure::caused("the access log cannot be opened", &error))?;
+        let site = Site::new(limiter, metrics.clone(), replay, shared, outbox.clone(), &config.access_log)
+            .map_err(|error| Failure::caused("the access log cannot be opened", &error))?;
         let site = Arc::new(site);
         let fleet = Arc::new(Fleet::default());
         let store = config.embedded().map(|embedded| open(embedded, &metrics)).transpose()?;
@@ -78,6 +74,13 @@ impl Run {
         let config = Arc::new(config);
         runtime.spawn(reloader.run(config.clone()));
         runtime.spawn(quotas::tend(site.clone()));
+        if let Some(shared) = &site.shared {
+            // Tried once before anyone asks; if nobody answers, the edge starts all the same.
+            if let Err(error) = runtime.block_on(shared.connect()) {
+                tracing::error!(%error, "the shared server does not answer; limits are decided here");
+            }
+            runtime.spawn(shared.clone().keep(site.clone()));
+        }
         let (watched, addresses) = (site.clone(), config.listen.clone());
         runtime.spawn(async move {
             if let Some(&address) = addresses.last() {
@@ -102,6 +105,17 @@ fn limiter(config: &Config) -> Result<Limiter, Failure> {
         tracing::warn!(unreadable, path = %path.display(), "lines of the quotas' file cannot be read");
     }
     Ok(limiter)
+}
+
+/// What edges count together, where the config says so.
+fn shared(
+    config: &Config,
+    limiter: &Arc<Limiter>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Arc<Shared>>, Failure> {
+    let Some(server) = config.shared.clone() else { return Ok(None) };
+    let shared = Shared::new(server, &config.data, limiter.clone(), metrics.clone());
+    shared.map(Some).map_err(|error| Failure::caused("what is owed to the shared server", &error))
 }
 
 /// A folder that nobody else may look into.

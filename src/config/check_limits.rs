@@ -1,5 +1,6 @@
 //! Named limits: what they count apart, how many, over which span.
 
+use super::check_shared;
 use super::checked::{Cost, Dimension, Effect, Limit, LimitKind};
 use super::checker::{Checker, Known, shown};
 use super::problems::did_you_mean;
@@ -45,7 +46,7 @@ pub(super) fn check<'a>(raw: &'a raw::Config, document: &'a Document, checker: &
     let top = document.top();
     let mut limits = Vec::new();
     for (name, limit) in &raw.limits {
-        limits.extend(check_one(name, limit, top.key("limits"), checker));
+        limits.extend(check_one(name, limit, raw, top.key("limits"), checker));
     }
     let known = Known {
         names: raw.limits.keys().map(String::as_str).collect(),
@@ -66,7 +67,13 @@ pub(super) fn check<'a>(raw: &'a raw::Config, document: &'a Document, checker: &
 }
 
 /// A limit, and the shadow of the number that is proposed for it.
-fn check_one(name: &str, raw: &raw::Limit, all: Spot<'_>, checker: &mut Checker) -> Vec<Limit> {
+fn check_one(
+    name: &str,
+    raw: &raw::Limit,
+    config: &raw::Config,
+    all: Spot<'_>,
+    checker: &mut Checker,
+) -> Vec<Limit> {
     let spot = all.key(name);
     let parsed = match crate::ids::Name::parse(name) {
         Ok(name) => Some(name),
@@ -94,7 +101,9 @@ fn check_one(name: &str, raw: &raw::Limit, all: Spot<'_>, checker: &mut Checker)
         );
     }
     let effect = if raw.shadow { Effect::Shadow } else { Effect::Refuses };
-    let limit = Limit { name, by, kind, limit, per, cost, effect, refund: raw.refund, exempt: 0, header };
+    let shared = check_shared::limit((raw, &by), kind, limit, config, spot, checker);
+    let limit =
+        Limit { name, by, kind, limit, per, cost, effect, refund: raw.refund, exempt: 0, header, shared };
     let proposed = proposed(raw, &limit, spot, checker);
     std::iter::once(limit).chain(proposed).collect()
 }

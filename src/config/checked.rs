@@ -19,7 +19,7 @@ pub use super::checked_verify::{
 pub use super::raw::{
     Border, Canonical, Denial, Dialect, Dimension, EncodedSlashes, Envelope, Forwarded, Frames,
     HmacAlgorithm, HmacEncoding, Level, LogFormat, Mode, OnFailure, Refund, ReplayAnswer, ReplaySync,
-    SetupCalls,
+    SetupCalls, WhenUnreachable,
 };
 
 /// The whole, checked.
@@ -65,6 +65,8 @@ pub struct Config {
     pub meshes: Vec<Arc<Mesh>>,
     /// What may wait for them.
     pub outbox: Outbox,
+    /// Where several edges count together.
+    pub shared: Option<SharedServer>,
     /// How clients are told of limits.
     pub dialect: Dialect,
     /// Upstreams; routes refer by index.
@@ -197,6 +199,8 @@ pub struct Limit {
     pub header: Option<http::HeaderName>,
     /// Which address lists free from it: a bit for each place in [`Config::address_lists`].
     pub exempt: u32,
+    /// Whether several edges count it together.
+    pub shared: Option<SharedLimit>,
 }
 
 /// What addresses get that misbehave, and what each may hold before anyone is known.
@@ -262,6 +266,87 @@ pub enum Verdict {
     Allow,
     /// Keeps them out.
     Deny(Denial),
+}
+
+impl Limit {
+    /// The same limit as this edge keeps it alone.
+    #[must_use]
+    pub fn alone(&self, share: LocalShare) -> Self {
+        let limit = share.part(self.limit);
+        let kind = match self.kind {
+            LimitKind::Rate { every } => {
+                // As much slower as the burst is meant to be smaller.
+                LimitKind::Rate { every: every.saturating_mul(share.of) / share.n.max(1) }
+            }
+            LimitKind::Window | LimitKind::Quota | LimitKind::Concurrency => self.kind,
+        };
+        Self { limit, kind, shared: None, ..self.clone() }
+    }
+}
+
+/// How several edges count a limit together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedLimit {
+    /// What becomes of requests while the server does not answer.
+    pub when: WhenUnreachable,
+    /// What this edge lets through alone.
+    pub alone: LocalShare,
+    /// What is taken ahead; 0: nothing is.
+    pub block: u32,
+}
+
+/// `n` parts of `of`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalShare {
+    /// So many parts.
+    pub n: u32,
+    /// Of so many; not 0.
+    pub of: u32,
+}
+
+impl LocalShare {
+    /// This share of a number, at least 1.
+    #[must_use]
+    pub fn part(self, whole: u32) -> u32 {
+        let part = u64::from(whole) * u64::from(self.n) / u64::from(self.of);
+        u32::try_from(part).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// The Redis or Valkey in which several edges count together.
+#[derive(Debug, Clone)]
+pub struct SharedServer {
+    /// Host and port; of a cluster several may be known.
+    pub nodes: Vec<(String, u16)>,
+    /// With TLS.
+    pub tls: bool,
+    /// Number of the database.
+    pub database: i64,
+    /// It is a cluster.
+    pub cluster: bool,
+    /// Who logs in.
+    pub username: Option<String>,
+    /// With what.
+    pub password: Option<Secret>,
+    /// PEM of its authority; without it the machine's authorities count.
+    pub ca: Option<String>,
+    /// Front of all keys.
+    pub prefix: String,
+    /// How long a request waits.
+    pub deadline: Duration,
+}
+
+impl SharedServer {
+    /// Whether both mean the same server, asked in the same way.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let secret = |one: &Self| one.password.as_ref().map(|secret| secret.expose().to_vec());
+        let rest = |one: &Self| {
+            let place = (one.nodes.clone(), one.tls, one.database, one.cluster);
+            (place, one.username.clone(), one.ca.clone(), one.prefix.clone(), one.deadline)
+        };
+        rest(self) == rest(other) && secret(self) == secret(other)
+    }
 }
 
 /// What a request counts for.

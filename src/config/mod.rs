@@ -16,6 +16,7 @@ mod check_meshes;
 mod check_plans;
 mod check_routes;
 mod check_server;
+mod check_shared;
 mod check_signers;
 mod check_signing;
 pub(crate) mod check_store;
@@ -33,6 +34,7 @@ pub mod problems;
 pub mod public_key;
 pub mod raw;
 mod raw_federation;
+mod raw_shared;
 pub(crate) mod raw_store;
 mod raw_verify;
 mod reference;
@@ -240,6 +242,7 @@ fn check(
     let tariffs = check_plans::check(raw, document, &limits, checker);
     let backends = check_backends::check(raw, document, &identity, checker, around);
     let replay_cache = check_verify::cache(&raw.replay_cache, document.top().key("replay_cache"), checker);
+    let shared = check_shared::server(raw, document, around, checker);
     let signing_keys = check_signing::keys(raw, document.top(), &identity, around, checker);
     let meshes = check_meshes::check(raw, document.top(), &identity, &signing_keys, around, checker);
     let outbox = check_meshes::outbox(&raw.outbox, document.top().key("outbox"), checker);
@@ -273,6 +276,7 @@ fn check(
         replay_cache: replay_cache?,
         meshes,
         outbox: outbox?,
+        shared,
         dialect: raw.limiter.dialect,
         upstreams: backends.upstreams,
         gateways: backends.gateways,

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 pub use super::raw_federation::{Border, Grant, GrantEntry, Mesh, Outbox, Sign, SignScheme, SigningKey};
+pub use super::raw_shared::{Shared, SharedServer, WhenUnreachable};
 pub use super::raw_store::StoreRules;
 pub use super::raw_verify::{
     Canonical, Hmac, HmacAlgorithm, HmacEncoding, ReplayAnswer, ReplayCache, ReplaySync, Scheme, SetupCalls,
@@ -71,6 +72,8 @@ pub struct Config {
     /// What addresses get that misbehave, and what each may hold before anyone is known.
     #[serde(default)]
     pub abuse: Abuse,
+    /// The Redis or Valkey in which several edges count limits and remember deliveries together.
+    pub shared: Option<Shared>,
     /// The cache of deliveries that were taken.
     #[serde(default)]
     pub replay_cache: ReplayCache,
@@ -358,6 +361,15 @@ pub struct Limit {
     pub shadow: bool,
     /// Another number that is tried beside the one in force, as a shadow named `NAME.proposed`.
     pub proposed: Option<Proposed>,
+    /// Counted together with all edges that have the same `shared` server.
+    #[serde(default)]
+    pub shared: bool,
+    /// What becomes of requests while that server does not answer. Default `local`.
+    pub when_unreachable: Option<WhenUnreachable>,
+    /// What this edge lets through alone then. Default: the limit, divided by `shared.edges`.
+    pub share: Option<u32>,
+    /// Takes so many ahead and counts them here: fewer questions, and at most so many more for each edge.
+    pub leases: Option<u32>,
 }
 
 /// What tenants on this plan get.

@@ -49,6 +49,7 @@ pub(super) fn env(name: &str) -> Option<String> {
         | "PARTNER_SECRET"
         | "PARTNER_SIGNING_SECRET"
         | "PARTNER_MESH_TOKEN"
+        | "REDIS_PASSWORD"
         | "OPENCLAW_HOOK_TOKEN" => Some(PLANTED.to_owned()),
         "ARMY_HOST" => Some("army.internal".to_owned()),
         "PER" => Some("7".to_owned()),

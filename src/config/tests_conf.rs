@@ -43,6 +43,7 @@ fn load(text: &str, effects: Effects) -> Result<Loaded, Problems> {
 fn edge_in(folder: &Folder) -> String {
     folder.put("ceo.pem", PEM, 0o644);
     folder.put("acme-edge.pem", PRIVATE, 0o600);
+    folder.put("redis-ca.pem", PEM, 0o644);
     folder.put("globex-federation.key", "federation-key-0123456789abcdef\r\n", 0o600);
     let path = folder.0.display().to_string();
     EDGE.replace("/etc/openclaw-edge", &path).replace("/var/lib/openclaw-edge", &path)
@@ -60,7 +61,7 @@ fn the_annotated_example_loads() {
         load(&text, Effects::None).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!((config.routes.len(), config.gateways.len(), config.nodes.len()), (21, 1, 2));
     assert_eq!(config.credentials[0].expires, Some(1_814_400_000));
-    assert_eq!(config.files.len(), 4, "{:?}", config.files);
+    assert_eq!(config.files.len(), 5, "{:?}", config.files);
     let odd: Vec<_> = warnings.iter().map(|w| w.message.as_str()).collect();
     assert_eq!(odd.len(), 1, "{odd:?}");
     assert!(odd[0].ends_with("is made at the start"), "{odd:?}");

@@ -17,6 +17,9 @@ pub enum UrlError {
     /// `user@`.
     #[error("this address has a user or password in it; use `token`")]
     User,
+    /// `user:password@` where both have keys of their own.
+    #[error("this address has a user or password in it; use `username` and `password`")]
+    Login,
     /// `?` or `#`.
     #[error("this address has a query or fragment")]
     Query,
@@ -45,6 +48,38 @@ pub(super) fn check_control_ui(text: &str) -> Result<(), UrlError> {
 pub(super) fn mesh_url(text: &str) -> Result<(bool, String), UrlError> {
     let (tls, rest) = strip_scheme(text, ["http://", "https://"], "`http://` or `https://`")?;
     split_url(rest).map(|(host, _, _)| (tls, host))
+}
+
+/// A server that edges share, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SharedUrl {
+    pub(super) tls: bool,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) database: i64,
+}
+
+pub(super) fn shared_url(text: &str) -> Result<SharedUrl, UrlError> {
+    let wanted = "`redis://` or `rediss://`";
+    let of_redis = strip_scheme(text, ["redis://", "rediss://"], wanted);
+    let (tls, rest) = of_redis.or_else(|_| strip_scheme(text, ["valkey://", "valkeys://"], wanted))?;
+    let (host, port, path) = split_url(rest).map_err(|error| match error {
+        UrlError::User => UrlError::Login,
+        other => other,
+    })?;
+    let database = match path.trim_matches('/') {
+        "" => 0,
+        number => number.parse::<u16>().map_err(|_| UrlError::Path)?,
+    };
+    Ok(SharedUrl { tls, host, port: port.unwrap_or(6379), database: database.into() })
+}
+
+/// `host:port` of a cluster's node.
+pub(super) fn shared_node(text: &str) -> Result<(String, u16), UrlError> {
+    match split_url(text)? {
+        (host, Some(port), "" | "/") => Ok((host, port)),
+        (_, Some(_) | None, _) => Err(UrlError::Host),
+    }
 }
 
 fn strip_scheme<'t>(

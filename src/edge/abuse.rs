@@ -41,6 +41,7 @@ fn why(rejection: &Rejection) -> Option<Strike> {
         | Rejection::Scope
         | Rejection::Limited
         | Rejection::Crowded
+        | Rejection::LimitsUnreachable
         | Rejection::BodyTooLarge
         | Rejection::BodyTimeout
         | Rejection::LengthRequired

@@ -1,7 +1,7 @@
 //! The admin listener: metrics and health, for operators and their machines. All that it changes is that it lifts
 //! cool-downs.
 
-use super::explain::{Request, answer};
+use super::explain::{Request, answer_live};
 use super::live::{Site, unix_now};
 use crate::admission::Now;
 use axum::extract::rejection::QueryRejection;
@@ -64,7 +64,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 /// How quotas stand.
 async fn quotas(State(admin): State<Admin>) -> Response {
     // A quota that is looked at for the first time comes from what the file said: no disk is read.
-    Json(super::quotas::all(&admin.site)).into_response()
+    Json(super::quotas::all(&admin.site).await).into_response()
 }
 
 /// Who cools down.
@@ -96,7 +96,10 @@ async fn explained(State(admin): State<Admin>, request: Result<Query<Request>, Q
     };
     let live = admin.site.live.load_full();
     let now = Now { tick: admin.site.tick(Instant::now()), unix: unix_now().as_secs() };
-    let told = live.as_ref().as_ref().and_then(|live| answer(&live.policy, &request, now));
+    let told = match live.as_ref() {
+        Some(live) => answer_live(&admin.site, &live.policy, &request, now).await,
+        None => None,
+    };
     match told {
         Some(told) => Json(told).into_response(),
         None => json(StatusCode::BAD_REQUEST, "{\"error\":\"This is no method\"}\n"),

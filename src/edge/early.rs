@@ -58,6 +58,7 @@ fn is_plain(rejection: &Rejection) -> bool {
         rejection,
         Rejection::Limited
             | Rejection::Crowded
+            | Rejection::LimitsUnreachable
             | Rejection::CoolingDown { .. }
             | Rejection::Caller(_)
             | Rejection::Scope

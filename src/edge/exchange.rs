@@ -3,6 +3,7 @@
 use super::federation::Arrived;
 use super::live::{Live, Passage, Site};
 use super::replay::Claim;
+use super::shared::Spent;
 use super::upstream::Pool;
 use crate::admission::{Admitted, Rejection, Trail};
 use crate::signatures::{Failure, Proved, Verified};
@@ -32,6 +33,8 @@ pub(super) struct Exchange {
     pub(super) proved: Option<Proved>,
     /// What is marked when the upstream takes it.
     pub(super) claim: Option<Claim>,
+    /// What it holds of limits that several edges share.
+    pub(super) shared: Spent,
     /// It was taken before.
     pub(super) duplicate: bool,
     /// What came over the border from another mesh.
@@ -82,6 +85,7 @@ impl Exchange {
             verified: None,
             proved: None,
             claim: None,
+            shared: Spent::default(),
             duplicate: false,
             arrived_over: None,
             own_answer: None,

@@ -1,5 +1,7 @@
 //! `openclaw-edge explain` and `GET /explain`: what would become of a request, as JSON.
 
+use super::live::Site;
+use super::shared;
 use crate::admission::explain::{Explained, Question};
 use crate::admission::{Asked, Now, Policy, Rejection};
 use crate::limits::Standing;
@@ -35,23 +37,38 @@ fn get() -> String {
     "GET".into()
 }
 
-/// What would become of it; nothing where the method is no method.
+/// What would become of it where nobody has used a shared limit yet; nothing where the method is no method.
 #[must_use]
 pub fn answer(policy: &Policy, request: &Request, now: Now) -> Option<Value> {
     let method = Method::from_bytes(request.method.as_bytes()).ok()?;
-    let question = Question {
-        method: &method,
+    Some(match policy.explain(&question(request, &method), now) {
+        Ok(explained) => told(policy, &explained),
+        Err(refusal) => json!({ "outcome": outcome(Some(&refusal)) }),
+    })
+}
+
+/// What would become of it on a running edge.
+pub(super) async fn answer_live(site: &Site, policy: &Policy, request: &Request, now: Now) -> Option<Value> {
+    let method = Method::from_bytes(request.method.as_bytes()).ok()?;
+    Some(match policy.explain(&question(request, &method), now) {
+        Ok(mut explained) => {
+            shared::explained(site, policy, &mut explained, now.tick).await;
+            told(policy, &explained)
+        }
+        Err(refusal) => json!({ "outcome": outcome(Some(&refusal)) }),
+    })
+}
+
+fn question<'a>(request: &'a Request, method: &'a Method) -> Question<'a> {
+    Question {
+        method,
         host: &request.host,
         path: &request.path,
         client: request.ip,
         credential: request.credential.as_deref(),
         body: request.body,
         value: request.value.as_deref(),
-    };
-    Some(match policy.explain(&question, now) {
-        Ok(explained) => told(policy, &explained),
-        Err(refusal) => json!({ "outcome": outcome(Some(&refusal)) }),
-    })
+    }
 }
 
 fn told(policy: &Policy, explained: &Explained<'_>) -> Value {
@@ -76,6 +93,7 @@ fn limit(explained: &Explained<'_>, one: &Standing) -> Value {
     json!({
         "limit": rule.name().as_str(),
         "shadow": rule.is_shadow(),
+        "shared": rule.is_shared(),
         "most": rule.limit(),
         "remaining": one.remaining,
         "cost": one.cost,

@@ -103,10 +103,11 @@ fn legacy(rules: &RuleSet, decision: &Decision, fields: &mut HeaderMap) {
 /// Gives back what limits want back of a request that came to nothing, and counts what those that are
 /// only tried would have refused.
 pub(super) fn settle(site: &Site, live: &Live, exchange: &mut Exchange, status: u16) {
-    if status >= 500
-        && let Some(receipt) = &mut exchange.trail.receipt
-    {
-        receipt.refund();
+    if status >= 500 {
+        if let Some(receipt) = &mut exchange.trail.receipt {
+            receipt.refund();
+        }
+        exchange.shared.refund();
     }
     let Some((rules, decision)) = exchange.trail.limits(&live.policy) else { return };
     if rules.has_shadows() {
@@ -138,6 +139,7 @@ mod tests {
             refund: Refund::Never,
             exempt: 0,
             header: None,
+            shared: None,
         };
         let rules = limiter.compile([&limit]).expect("one limit");
         let subject = Subject::stranger(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

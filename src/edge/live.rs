@@ -4,6 +4,7 @@
 use super::access_log::AccessLog;
 use super::outbox::Outbox;
 use super::replay::Replay;
+use super::shared::Shared;
 use super::signers::Signers;
 use super::upstream::Pool;
 use crate::admission::Policy;
@@ -99,6 +100,8 @@ pub struct Site {
     pub metrics: Arc<Metrics>,
     /// Which deliveries were taken.
     pub replay: Arc<Replay>,
+    /// What is counted and remembered together with other edges.
+    pub shared: Option<Arc<Shared>>,
     /// What waits for other meshes.
     pub outbox: Arc<Outbox>,
     /// The access log.
@@ -125,6 +128,7 @@ impl Site {
         limiter: Arc<Limiter>,
         metrics: Arc<Metrics>,
         replay: Arc<Replay>,
+        shared: Option<Arc<Shared>>,
         outbox: Arc<Outbox>,
         log: &checked::AccessLogTarget,
     ) -> std::io::Result<Self> {
@@ -133,6 +137,7 @@ impl Site {
             limiter,
             metrics,
             replay,
+            shared,
             outbox,
             live: ArcSwap::from_pointee(None),
             started: Instant::now(),

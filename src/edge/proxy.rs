@@ -9,6 +9,7 @@ use super::live::{Live, Site};
 use super::observe::{self, Seen};
 use super::quotas;
 use super::respond;
+use super::shared;
 use super::sign;
 use super::tunnel;
 use super::upstream::Pool;
@@ -92,7 +93,12 @@ impl Proxy {
         session: &mut Session,
         exchange: &mut Exchange,
     ) -> pingora::Result<Result<(), Rejection>> {
-        let admitted = match self.admit(live, session, exchange) {
+        let mut passed = self.admit(live, session, exchange);
+        if exchange.trail.subject.is_some() {
+            // Boxed, as below: what few requests need must not make the future of all requests large.
+            passed = Box::pin(shared::pass(&self.site, live, exchange, passed)).await;
+        }
+        let admitted = match passed {
             Ok(admitted) => admitted,
             Err(rejection) => return Ok(Err(rejection)),
         };

@@ -4,6 +4,7 @@
 use super::exchange::Exchange;
 use super::headers::X_REQUEST_ID;
 use super::live::{Live, Site};
+use super::shared;
 use crate::config::checked::Target;
 use crate::limits::{QuotaStanding, Subject};
 use bytes::Bytes;
@@ -22,17 +23,31 @@ const PATH: &str = "/api/quota";
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Every quota of which something is spent.
-pub(super) fn all(site: &Site) -> Value {
-    told(&site.limiter.quotas(None, site.tick(Instant::now())))
+pub(super) async fn all(site: &Site) -> Value {
+    told(site, None).await
 }
 
-fn told(standings: &[QuotaStanding]) -> Value {
+async fn told(site: &Site, subject: Option<&Subject>) -> Value {
+    let standings = site.limiter.quotas(subject, site.tick(Instant::now()));
+    let live = site.live.load_full();
+    let standings = match live.as_ref() {
+        Some(live) => shared::quotas(site, &live.policy, standings).await,
+        None => Vec::new(),
+    };
     let quotas: Vec<Value> = standings.iter().map(one).collect();
     json!({ "quotas": quotas })
 }
 
-fn one(standing: &QuotaStanding) -> Value {
+/// A quota that several edges share, and that nobody can be asked about now, is told as what this edge lets
+/// through alone.
+fn one((standing, is_whole): &(QuotaStanding, bool)) -> Value {
+    let counted = match (standing.is_shared, is_whole) {
+        (false, _) => "here",
+        (true, true) => "together",
+        (true, false) => "alone",
+    };
     json!({
+        "counted": counted,
         "quota": standing.quota.as_str(),
         "by": standing.by,
         "of": standing.of,
@@ -66,7 +81,7 @@ pub(super) async fn answer(site: &Site, session: &mut Session, exchange: &Exchan
         // No route has this number, so quotas by route are nobody's own.
         ..Subject::stranger(IpAddr::V4(Ipv4Addr::UNSPECIFIED), u32::MAX)
     };
-    let quotas = told(&site.limiter.quotas(Some(&subject), site.tick(Instant::now())));
+    let quotas = told(site, Some(&subject)).await;
     let body = Bytes::from(format!("{quotas}\n"));
     let mut head = ResponseHeader::build(StatusCode::OK, Some(4))?;
     head.insert_header(header::CONTENT_TYPE, "application/json")?;

@@ -205,6 +205,14 @@ fn stamp(file: &Path) -> Stamp {
     Some((about.modified().ok()?, about.len(), about.ino()))
 }
 
+fn same_server(old: &Config, new: &Config) -> bool {
+    match (&old.shared, &new.shared) {
+        (Some(old), Some(new)) => old.is_same(new),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
 /// Says which changes wait for a restart: what is bound or opened once.
 fn needs_restart(old: &Config, new: &Config) {
     let changed = [
@@ -217,6 +225,7 @@ fn needs_restart(old: &Config, new: &Config) {
         ("limiter.max_addresses", old.max_addresses != new.max_addresses),
         ("limiter.max_header_values", old.max_header_values != new.max_header_values),
         ("replay_cache", old.replay_cache != new.replay_cache),
+        ("shared", !same_server(old, new)),
         ("upstreams.*.embedded", old.embedded() != new.embedded()),
     ];
     for (key, _) in changed.iter().filter(|(_, changed)| *changed) {

@@ -5,6 +5,7 @@
 //! asking and in a file for the next start. This file knows deliveries by their names alone.
 
 use super::replay_log::{Key, Log, Mark, Read, TenantTag};
+use super::shared::SharedClaim;
 use crate::config::checked::{ReplayCache, ReplaySync};
 use crate::ids::TenantId;
 use crate::metrics::Metrics;
@@ -71,6 +72,8 @@ pub struct Claim {
     tenant: TenantTag,
     keys: Vec<Key>,
     until: u64,
+    /// The same, as other edges see it.
+    elsewhere: Option<SharedClaim>,
 }
 
 impl Replay {
@@ -137,7 +140,7 @@ impl Replay {
         }
         drop(marks);
         let until = now_unix.saturating_add(keep.as_secs());
-        Standing::Fresh(Claim { cache: self.clone(), tenant: tag, keys, until })
+        Standing::Fresh(Claim { cache: self.clone(), tenant: tag, keys, until, elsewhere: None })
     }
 
     /// Puts marks into memory, and out of it what is over or too much.
@@ -204,8 +207,28 @@ impl Replay {
 }
 
 impl Claim {
+    /// What they are called where several edges remember together.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        self.keys.iter().map(hex::encode)
+    }
+
+    /// Other edges keep their hands off them too.
+    pub(super) fn with(mut self, elsewhere: SharedClaim) -> Self {
+        self.elsewhere = Some(elsewhere);
+        self
+    }
+
+    /// Other edges' upstreams took these of them before: remembered here, and the rest is given back.
+    pub(super) fn learn(self, taken: &[usize], now_unix: u64) {
+        let keys: Vec<Key> = taken.iter().filter_map(|&place| self.keys.get(place).copied()).collect();
+        self.cache.remember(self.tenant, &keys, self.until, now_unix);
+    }
+
     /// The upstream took them. Comes back when the marks are as safe as the config asks.
     pub async fn taken(mut self, now_unix: u64) {
+        if let Some(elsewhere) = self.elsewhere.take() {
+            elsewhere.taken(self.until).await;
+        }
         let keys = std::mem::take(&mut self.keys);
         let cache = &self.cache;
         // In memory first: a rewrite of the file takes from there what it does not see appended.

@@ -88,7 +88,8 @@ fn fields(rejection: &Rejection, fields: &mut HeaderMap) {
         | Rejection::Busy
         | Rejection::TooManySockets
         | Rejection::NoAddress
-        | Rejection::Pending => (header::RETRY_AFTER, HeaderValue::from_static("1")),
+        | Rejection::Pending
+        | Rejection::LimitsUnreachable => (header::RETRY_AFTER, HeaderValue::from_static("1")),
         Rejection::OutboxFull | Rejection::OutboxUnavailable => {
             (header::RETRY_AFTER, HeaderValue::from_static("30"))
         }

@@ -8,7 +8,8 @@ use super::door::Unproved;
 use super::exchange::Exchange;
 use super::headers::{self, Origin};
 use super::live::{Live, Site, unix_now};
-use super::replay::Standing;
+use super::replay::{self, Claim};
+use super::shared::Claimed;
 use crate::admission::Rejection;
 use crate::config::checked::{MeshRules, Replay, ReplayAnswer, Scheme, Sender, SetupCalls, Verify};
 use crate::signatures::schemes;
@@ -21,6 +22,9 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// How often a body is proved: each time after the first, another edge took something of it meanwhile.
+const TRIES: usize = 3;
 
 pub(super) const X_VERIFIED_SOURCE: HeaderName = HeaderName::from_static("x-verified-source");
 pub(super) const X_VERIFIED_KEY_ID: HeaderName = HeaderName::from_static("x-verified-key-id");
@@ -57,63 +61,121 @@ pub(super) async fn verify(
     };
     exchange.held = Some(passage);
     let Some(policy) = live.policy.routes[route].verify.clone() else { return Ok(Err(Rejection::Internal)) };
+    // Again where another edge knew more: what it knew is then known here.
+    for _ in 0..TRIES {
+        let verified = match prove(site, live, session, exchange, peer, &policy, &body) {
+            Proof::Given(verified) => verified,
+            Proof::CameAgain(replay) => return Ok(came_again(site, exchange, replay)),
+            Proof::Refused(rejection) => return Ok(Err(rejection)),
+        };
+        if let (Some(client), None) = (exchange.trail.client, &exchange.trail.credential)
+            && verified.verified > 0
+        {
+            live.policy.remember_signer(route, client);
+        }
+        if let (Some(replay), false) = (policy.replay, is_setup(exchange)) {
+            match claim(site, live, exchange, route, replay, &verified).await {
+                Standing::Fresh(claim) => exchange.claim = Some(claim),
+                Standing::Taken => return Ok(came_again(site, exchange, replay)),
+                Standing::OnItsWay => break,
+                Standing::Learned => continue,
+                Standing::Unsigned => {}
+            }
+        }
+        exchange.body = Some(match &verified.forward {
+            Forward::AsIs => body,
+            Forward::Rewritten(bytes) => Bytes::copy_from_slice(bytes),
+        });
+        exchange.verified = Some(verified);
+        return Ok(Ok(()));
+    }
+    site.metrics.replays.with_label_values(&["pending"]).inc();
+    Ok(Err(Rejection::Pending))
+}
+
+/// What became of a body.
+enum Proof {
+    /// It is proved.
+    Given(Verified),
+    /// Every message of it was taken before.
+    CameAgain(Replay),
+    /// It is not.
+    Refused(Rejection),
+}
+
+fn prove(
+    site: &Site,
+    live: &Live,
+    session: &Session,
+    exchange: &mut Exchange,
+    peer: Option<IpAddr>,
+    policy: &Verify,
+    body: &[u8],
+) -> Proof {
     let proved = match &policy.scheme {
-        Scheme::Mesh(rules) => mesh(site, live, session, exchange, (&policy, rules), &body),
-        Scheme::Sender(sender) => self::sender(live, session, exchange, peer, (&policy, sender), &body),
+        Scheme::Mesh(rules) => mesh(site, live, session, exchange, (policy, rules), body),
+        Scheme::Sender(sender) => self::sender(live, session, exchange, peer, (policy, sender), body),
     };
-    let verified = match (proved, policy.replay) {
-        (Ok(verified), _) => verified,
-        // Every message of it was taken before.
+    match (proved, policy.replay) {
+        (Ok(verified), _) => Proof::Given(verified),
         (Err(Failure { reason: Reason::Replayed, index: None, .. }), Some(replay)) => {
-            return Ok(came_again(site, exchange, replay));
+            Proof::CameAgain(replay)
         }
         (Err(failure), _) => {
             exchange.failure = Some(failure);
-            return Ok(Err(match failure.reason {
+            Proof::Refused(match failure.reason {
                 Reason::Replayed => Rejection::Replayed,
                 reason => Rejection::Signature(reason),
-            }));
-        }
-    };
-    if let (Some(client), None) = (exchange.trail.client, &exchange.trail.credential)
-        && verified.verified > 0
-    {
-        live.policy.remember_signer(route, client);
-    }
-    if let (Some(replay), false) = (policy.replay, is_setup(exchange)) {
-        match claim(site, live, exchange, route, replay, &verified) {
-            Some(Standing::Fresh(claim)) => exchange.claim = Some(claim),
-            Some(Standing::Taken) => return Ok(came_again(site, exchange, replay)),
-            Some(Standing::OnItsWay) => {
-                site.metrics.replays.with_label_values(&["pending"]).inc();
-                return Ok(Err(Rejection::Pending));
-            }
-            None => {}
+            })
         }
     }
-    exchange.body = Some(match &verified.forward {
-        Forward::AsIs => body,
-        Forward::Rewritten(bytes) => Bytes::copy_from_slice(bytes),
-    });
-    exchange.verified = Some(verified);
-    Ok(Ok(()))
 }
 
-/// Claims what a body holds; nothing where nothing in it was signed.
-fn claim(
+/// What a delivery is told, here and by the other edges.
+enum Standing {
+    /// It may go on.
+    Fresh(Claim),
+    /// An upstream took it before.
+    Taken,
+    /// It is on its way just now.
+    OnItsWay,
+    /// Something of it was taken elsewhere, which is now known here.
+    Learned,
+    /// Nothing in it was signed.
+    Unsigned,
+}
+
+/// Claims what a body holds.
+async fn claim(
     site: &Arc<Site>,
     live: &Live,
     exchange: &Exchange,
     route: usize,
     replay: Replay,
     verified: &Verified,
-) -> Option<Standing> {
-    let tenant = &exchange.trail.tenant.as_ref()?.id;
+) -> Standing {
+    let Some(tenant) = exchange.trail.tenant.as_ref() else { return Standing::Unsigned };
     let one = exchange.proved.as_ref().map(|proved| std::slice::from_ref(&proved.identity));
     let identities = one.unwrap_or(&verified.identities);
+    if identities.is_empty() {
+        return Standing::Unsigned;
+    }
     let name = live.policy.routes[route].name.as_str();
     let now = unix_now().as_secs();
-    (!identities.is_empty()).then(|| site.replay.claim(tenant, name, identities, replay.keep, now))
+    let claim = match site.replay.claim(&tenant.id, name, identities, replay.keep, now) {
+        replay::Standing::Fresh(claim) => claim,
+        replay::Standing::Taken => return Standing::Taken,
+        replay::Standing::OnItsWay => return Standing::OnItsWay,
+    };
+    let Some(shared) = &site.shared else { return Standing::Fresh(claim) };
+    match shared.claim(&tenant.id, claim.names()).await {
+        Claimed::Fresh(elsewhere) => Standing::Fresh(claim.with(elsewhere)),
+        Claimed::OnItsWay => Standing::OnItsWay,
+        Claimed::Taken(taken) => {
+            claim.learn(&taken, now);
+            Standing::Learned
+        }
+    }
 }
 
 /// What a delivery is told that was taken before.

@@ -77,7 +77,7 @@ impl Limiter {
         for claim in claims.iter_mut().flatten() {
             let standing = standings.at(claim.nth);
             claim.settle(admitted, standing, now);
-            if admitted && claim.rule.gives_back() && !standing.short {
+            if admitted && (claim.rule.gives_back() || rules.is_shared()) && !standing.short {
                 items.extend(claim.item());
             }
         }

@@ -161,6 +161,25 @@ impl Decision {
         refusing.chain(all.iter().filter(move |standing| Some(standing.rule) != first)).filter(told)
     }
 
+    /// The whole decision, with the standings of rules that were asked elsewhere.
+    #[must_use]
+    pub fn joined(&self, rules: &RuleSet, others: &[Standing]) -> Self {
+        let mut standings = Standings::empty();
+        for one in self.standings().as_slice().iter().chain(others) {
+            if let Some(place) = standings.items.get_mut(one.rule) {
+                *place = *one;
+                standings.len += 1;
+            }
+        }
+        standings.close(rules.rules().len());
+        let refuses = |one: &Standing| one.short && !rules.rules()[one.rule].is_shadow();
+        if self.is_admitted() && !others.iter().any(refuses) {
+            Self::Admitted(standings)
+        } else {
+            Self::refused(standings, rules)
+        }
+    }
+
     pub(super) fn refused(standings: Standings, rules: &RuleSet) -> Self {
         // The first of those that wait longest; `max_by_key` alone would give the last.
         let refuses = |one: &&Standing| one.short && !rules.rules()[one.rule].is_shadow();

@@ -252,6 +252,7 @@ mod tests {
             refund: Refund::Never,
             exempt: 0,
             header: None,
+            shared: None,
         }
     }
 

@@ -119,6 +119,11 @@ impl Hash for Key {
     }
 }
 
+/// As [`network`]: the whole network, or what one subscriber has.
+pub(super) fn network_words(ip: IpAddr, whole: bool) -> (u64, u64) {
+    network(ip, if whole { Prefix::Network } else { Prefix::Subscriber })
+}
+
 fn pair(high: u32, low: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }

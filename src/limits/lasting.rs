@@ -44,6 +44,8 @@ pub struct QuotaStanding {
     pub remaining: u32,
     /// Seconds until there is more.
     pub more_in_secs: u32,
+    /// Several edges count it together; this is what the edge lets through alone.
+    pub is_shared: bool,
 }
 
 impl Limiter {
@@ -72,7 +74,7 @@ impl Limiter {
         self.quotas.as_ref().map_or(0, |quotas| quotas.failed.load(Relaxed))
     }
 
-    /// How every quota stands that has counted something; with a subject, only its own.
+    /// How every quota stands that has counted something, or may have elsewhere; with a subject, only its own.
     #[must_use]
     pub fn quotas(&self, subject: Option<&Subject>, now: Tick) -> Vec<QuotaStanding> {
         let names = self.names.lock();
@@ -90,8 +92,10 @@ impl Limiter {
     pub fn name_quota(&self, limit: &Limit, others: HashMap<u32, u32>) {
         let rule = self.names.lock().rules.get(&Identity::new(limit)).and_then(|(_, rule)| rule.upgrade());
         if let Some(quota) = rule.as_ref().and_then(|rule| rule.quota.as_ref()) {
-            quota.limit.store(limit.limit, Relaxed);
-            *quota.others.lock() = others;
+            // Of what edges share, this edge's own part is told from here.
+            let part = |n: u32| limit.shared.map_or(n, |shared| shared.alone.part(n));
+            quota.limit.store(part(limit.limit), Relaxed);
+            *quota.others.lock() = others.into_iter().map(|(number, n)| (number, part(n))).collect();
         }
     }
 
@@ -104,7 +108,8 @@ impl Limiter {
         let mut place = cells.cell(owner.number).lock();
         self.begin_quota(&owner.rule, &measure, owner.number, &mut place);
         let remaining = place.tally.room(&measure, now);
-        (remaining < limit).then(|| QuotaStanding {
+        let is_shared = quota.is_shared.load(Relaxed);
+        (remaining < limit || is_shared).then(|| QuotaStanding {
             quota: quota.name.clone(),
             by: axis.word(),
             of: owner.of,
@@ -112,6 +117,7 @@ impl Limiter {
             per_secs: quota.per.as_secs(),
             remaining,
             more_in_secs: seconds_rounded_up(place.tally.until(remaining.saturating_add(1), &measure, now)),
+            is_shared,
         })
     }
 

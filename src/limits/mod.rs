@@ -42,6 +42,7 @@ mod prefix;
 mod quota;
 mod receipt;
 mod rule;
+pub mod shared;
 mod strangers;
 mod strikes;
 mod subwindows;

@@ -58,6 +58,15 @@ impl Receipt {
     }
 }
 
+impl Receipt {
+    /// Gives back everything: what elsewhere was refused is not spent here.
+    pub fn undo(mut self) {
+        for item in std::mem::take(&mut self.items) {
+            give_back(&self.limiter, &item, self.then);
+        }
+    }
+}
+
 impl Drop for Receipt {
     fn drop(&mut self) {
         self.items.iter().for_each(|item| release(&self.limiter, item, self.then));

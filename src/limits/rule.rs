@@ -8,6 +8,7 @@ use super::dense::Dense;
 use super::headers;
 use super::key::Subject;
 use super::pace::Pace;
+use super::shared::SharedRule;
 use super::strangers::Sketch;
 use super::sync::Mutex;
 use super::sync::atomic::{AtomicU32, Ordering};
@@ -19,6 +20,7 @@ use http::HeaderName;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Most rules on one request: the decision works in arrays of this length.
@@ -86,6 +88,8 @@ pub(super) struct QuotaOf {
     pub(super) limit: AtomicU32,
     /// The numbers of those who have another.
     pub(super) others: Mutex<HashMap<u32, u32>>,
+    /// Whether that is this edge's part of a number that several share.
+    pub(super) is_shared: AtomicBool,
 }
 
 /// Where a rule's counts are.
@@ -169,6 +173,7 @@ impl Rule {
             per: identity.per,
             limit: AtomicU32::new(0),
             others: Mutex::default(),
+            is_shared: AtomicBool::new(false),
         };
         let home = match shape.axis() {
             Some(axis) => Home::Dense(axis, Box::new(Dense::new())),
@@ -198,6 +203,8 @@ pub struct CompiledRule {
     policy: Arc<str>,
     /// The front of the member for `RateLimit`.
     left: Arc<str>,
+    /// Counted by several edges together, and so not here.
+    shared: Option<Arc<SharedRule>>,
 }
 
 impl CompiledRule {
@@ -210,7 +217,15 @@ impl CompiledRule {
         };
         if let Some(quota) = &rule.quota {
             quota.limit.store(limit.limit, Ordering::Relaxed);
+            quota.is_shared.store(false, Ordering::Relaxed);
         }
+        let shared = limit.shared.map(|shared| {
+            let alone = Self::new(rule.clone(), &limit.alone(shared.alone));
+            if let Some(quota) = &rule.quota {
+                quota.is_shared.store(true, Ordering::Relaxed);
+            }
+            Arc::new(SharedRule::new(limit, &shared, &measure, alone))
+        });
         let window_secs = super::tick::seconds_rounded_up(measure.per_nanos());
         let price = Price::of(&limit.cost);
         Self {
@@ -225,6 +240,18 @@ impl CompiledRule {
             measure,
             price,
             window_secs,
+            shared,
+        }
+    }
+
+    pub(super) fn shared(&self) -> Option<&SharedRule> {
+        self.shared.as_deref()
+    }
+
+    pub(super) const fn is_refunded(&self) -> bool {
+        match (self.refund, self.measure) {
+            (Refund::Never, _) | (_, Measure::Held(_)) => false,
+            (Refund::UpstreamFailed, Measure::Window(_) | Measure::Quota(_) | Measure::Rate(_)) => true,
         }
     }
 
@@ -238,6 +265,12 @@ impl CompiledRule {
     #[must_use]
     pub const fn limit(&self) -> u32 {
         self.measure.limit()
+    }
+
+    /// Whether several edges count it together.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.shared.is_some()
     }
 
     /// Whether the rule only tells what it would have refused.
@@ -278,6 +311,12 @@ impl CompiledRule {
     #[must_use]
     pub const fn window_secs(&self) -> u32 {
         self.window_secs
+    }
+
+    /// The window in nanoseconds; 0 for what is held.
+    #[must_use]
+    pub const fn per_nanos(&self) -> u64 {
+        self.measure.per_nanos()
     }
 
     /// The member for `RateLimit-Policy`.
@@ -322,6 +361,15 @@ pub struct RuleSet {
     counts_bytes: bool,
     has_quotas: bool,
     header: Option<HeaderName>,
+    /// What stands in, here, for rules that other edges count too; none where there are none.
+    alone: Option<Box<Alone>>,
+}
+
+/// This edge's own rules in the place of shared ones, and whose place each has.
+#[derive(Debug, Clone)]
+struct Alone {
+    rules: RuleSet,
+    places: Box<[usize]>,
 }
 
 impl RuleSet {
@@ -338,12 +386,15 @@ impl RuleSet {
         }
         // At most eight.
         let mut locking: Vec<u8> = (0..).take(distinct.len()).collect();
+        locking.retain(|&nth| distinct[usize::from(nth)].shared.is_none());
         locking.sort_by_key(|&nth| {
             let rule = &distinct[usize::from(nth)].rule;
             (!matches!(rule.home, Home::Dense(..)), rule.number)
         });
         let counts_bytes = distinct.iter().any(|rule| matches!(rule.price, Price::Body));
-        let has_quotas = distinct.iter().any(|rule| matches!(rule.measure, Measure::Quota(_)));
+        let has_quotas =
+            distinct.iter().any(|rule| rule.shared.is_none() && matches!(rule.measure, Measure::Quota(_)));
+        let alone = Alone::of(&distinct);
         let header = distinct.iter().find_map(|rule| rule.header.clone());
         Ok(Self {
             rules: distinct.into_boxed_slice(),
@@ -351,7 +402,36 @@ impl RuleSet {
             locking: locking.into_boxed_slice(),
             counts_bytes,
             has_quotas,
+            alone,
         })
+    }
+
+    /// A set of one rule that is not shared.
+    pub(super) fn of_one(rule: CompiledRule) -> Self {
+        let has_quotas = matches!(rule.measure, Measure::Quota(_));
+        let counts_bytes = matches!(rule.price, Price::Body);
+        let header = rule.header.clone();
+        Self {
+            rules: Box::new([rule]),
+            locking: Box::new([0]),
+            counts_bytes,
+            has_quotas,
+            header,
+            alone: None,
+        }
+    }
+
+    /// Whether some rules are counted by several edges together. They are not asked here.
+    #[inline]
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.alone.is_some()
+    }
+
+    /// What stands in for the shared rules while nobody answers, and which positions they have.
+    #[must_use]
+    pub fn alone(&self) -> Option<(&Self, &[usize])> {
+        self.alone.as_ref().map(|alone| (&alone.rules, &*alone.places))
     }
 
     /// Every rule with its position, in the order of locking.
@@ -396,6 +476,20 @@ impl RuleSet {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+}
+
+impl Alone {
+    fn of(rules: &[CompiledRule]) -> Option<Box<Self>> {
+        if rules.iter().all(|rule| rule.shared.is_none()) {
+            return None;
+        }
+        let stand_in = |rule: &CompiledRule| rule.shared.as_ref()?.stand_in().cloned();
+        let own = rules.iter().enumerate().filter_map(|(nth, rule)| Some((nth, stand_in(rule)?)));
+        let (places, rules): (Vec<usize>, Vec<CompiledRule>) = own.unzip();
+        // No more than there are shared ones, none twice and none shared.
+        let rules = RuleSet::new(rules).unwrap_or_default();
+        Some(Box::new(Self { rules, places: places.into() }))
     }
 }
 

@@ -28,6 +28,7 @@ fn limit(name: &str, by: &[Dimension], limit: u32, secs: u64) -> Limit {
         refund: Refund::Never,
         exempt: 0,
         header: None,
+        shared: None,
     }
 }
 

@@ -25,6 +25,7 @@ fn limit(name: &str, by: &[Dimension], kind: LimitKind, limit: u32) -> Limit {
         refund: Refund::Never,
         exempt: 0,
         header: None,
+        shared: None,
     }
 }
 

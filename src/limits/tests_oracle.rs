@@ -26,6 +26,7 @@ fn limit(name: &str, by: &[Dimension], kind: LimitKind, most: u32, per_ms: u64) 
         refund: Refund::Never,
         exempt: 0,
         header: None,
+        shared: None,
     }
 }
 

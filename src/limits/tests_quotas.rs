@@ -24,6 +24,7 @@ fn quota(most: u32) -> Limit {
         refund: Refund::Never,
         exempt: 0,
         header: None,
+        shared: None,
     }
 }
 

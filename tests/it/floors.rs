@@ -21,6 +21,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("pingora_proxy", &["edge"]),
     ("pingora_timeout", &["edge"]),
     ("pingora_limits", &["edge", "limits"]),
+    ("redis", &["edge"]),
     ("rusqlite", &["store"]),
     ("clap", &["cli", "bin"]),
 ];

@@ -34,6 +34,7 @@ fn per_ip(limiter: &Limiter) -> RuleSet {
         refund: Refund::Never,
         exempt: 0,
         header: None,
+        shared: None,
     };
     limiter.compile([&limit]).expect("one limit")
 }

@@ -35,6 +35,7 @@ mod reasons;
 mod refusals;
 mod reload;
 mod replay;
+mod shared;
 mod shutdown;
 mod signatures;
 mod signing;

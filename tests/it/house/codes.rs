@@ -35,6 +35,7 @@ pub(crate) const REFUSALS: &[(&str, u16)] = &[
     ("key_unknown", 401),
     ("length_required", 411),
     ("limit_exceeded", 429),
+    ("limits_unreachable", 503),
     ("malformed", 401),
     ("mesh_unknown", 403),
     ("method_not_allowed", 405),

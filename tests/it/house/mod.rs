@@ -18,6 +18,7 @@ pub(crate) mod parts;
 pub(crate) mod pooler;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod redis;
 pub(crate) mod relay;
 pub(crate) mod site;
 pub(crate) mod sockets;

@@ -55,6 +55,10 @@ pub(crate) enum Signal {
     Terminate,
     /// Leave at once; to PostgreSQL, without writing anything.
     Quit,
+    /// Stand still.
+    Stop,
+    /// Go on.
+    Continue,
     /// No more.
     Kill,
 }
@@ -95,6 +99,8 @@ impl Process {
             Signal::Hangup => "-HUP",
             Signal::Terminate => "-TERM",
             Signal::Quit => "-QUIT",
+            Signal::Stop => "-STOP",
+            Signal::Continue => "-CONT",
             Signal::Kill => "-KILL",
         };
         let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
