@@ -114,6 +114,12 @@ pub struct Metrics {
     pub shared_owed: IntGauge,
     /// What could not be remembered to be paid.
     pub shared_lost: IntCounter,
+    /// Unix time at which a source of keys last answered.
+    pub key_source_refreshed: IntGaugeVec,
+    /// Failures of sources of keys.
+    pub key_source_failures: IntCounterVec,
+    /// Keys that sources told.
+    pub key_source_keys: IntGaugeVec,
     /// What the embedded store does.
     pub store: StoreSeries,
 }
@@ -292,6 +298,21 @@ impl Metrics {
             shared_lost: make.counter(
                 "shared_lost_total",
                 "Counts and marks that were made alone and could not be kept for the shared server.",
+            ),
+            key_source_refreshed: make.gauges(
+                "key_source_refreshed_timestamp_seconds",
+                "Unix time at which a source of public keys last answered.",
+                &["source", "tenant"],
+            ),
+            key_source_failures: make.counters(
+                "key_source_failures_total",
+                "Attempts to ask a source of public keys that failed; what it told last stays.",
+                &["source", "tenant"],
+            ),
+            key_source_keys: make.gauges(
+                "key_source_keys",
+                "Public keys that a source told last.",
+                &["source", "tenant"],
             ),
             store: StoreSeries::new(&registry),
             registry: registry.clone(),

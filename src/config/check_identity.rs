@@ -1,6 +1,6 @@
 //! Who may call: tenants, API keys, the public keys of mesh nodes.
 
-use super::checked::{Credential, NodeKey};
+use super::checked::{Credential, KeyFeed, NodeKey};
 use super::checker::{Checker, Known, shown};
 use super::tree::{Document, Spot};
 use super::{Surroundings, check_keys, raw, secrets};
@@ -19,6 +19,7 @@ pub(super) struct Identity<'a> {
     pub(super) tenants: Vec<TenantId>,
     pub(super) credentials: Vec<Credential>,
     pub(super) nodes: Vec<NodeKey>,
+    pub(super) key_feeds: Vec<KeyFeed>,
     /// Tenants by name, for those that refer to them.
     pub(super) known: Known<'a>,
 }
@@ -36,8 +37,8 @@ pub(super) fn check<'a>(
         broken: document.written().key("tenants").keys().collect(),
     };
     let credentials = credentials(&raw.credentials, top.key("credentials"), &known, checker, around);
-    let nodes = check_keys::check(raw, top, &known, checker);
-    Identity { tenants, credentials, nodes, known }
+    let (nodes, key_feeds) = check_keys::check(raw, top, &known, checker, around);
+    Identity { tenants, credentials, nodes, key_feeds, known }
 }
 
 fn tenants(raw: &raw::Config, top: Spot<'_>, checker: &mut Checker) -> Vec<TenantId> {

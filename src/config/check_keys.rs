@@ -1,18 +1,15 @@
-//! The public keys of mesh nodes: written in the config, one PEM a file in a folder, or a JWKS file.
+//! The public keys of mesh nodes: written in the config, one PEM a file in a folder, or a key set's file.
 //!
 //! All are read with the config, and their files and folders are watched with it: a key that is added, changed
-//! or taken away is a reload. No key is ever shown.
+//! or taken away is a reload. No key is ever shown. Sources that are asked while the edge runs are
+//! [`check_key_feeds`](super::check_key_feeds)'s.
 
 use super::check_identity::{expiry, public_key};
-use super::checked::NodeKey;
+use super::checked::{Canonical, KeyFeed, NodeKey};
 use super::checker::{Checker, Known, shown};
 use super::tree::Spot;
-use super::{raw, secrets, thumbprint};
+use super::{Surroundings, check_key_feeds, key_set, raw, secrets};
 use crate::ids::{NodeId, TenantId};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ed25519_dalek::VerifyingKey;
-use serde::Deserialize;
 use std::path::Path;
 
 /// Longest name of a key.
@@ -25,8 +22,9 @@ pub(super) fn check(
     top: Spot<'_>,
     known: &Known<'_>,
     checker: &mut Checker,
-) -> Vec<NodeKey> {
-    let mut keys = Vec::new();
+    around: Surroundings<'_>,
+) -> (Vec<NodeKey>, Vec<KeyFeed>) {
+    let (mut keys, mut feeds) = (Vec::new(), Vec::new());
     for (index, one) in raw.nodes.iter().enumerate() {
         let spot = top.key("nodes").item(index);
         if let Some(key) = written(one, spot, known, checker) {
@@ -35,21 +33,56 @@ pub(super) fn check(
     }
     for (index, source) in raw.key_sources.iter().enumerate() {
         let spot = top.key("key_sources").item(index);
-        let tenant = checker.tenant(spot.key("tenant"), &source.tenant, known);
-        let Some(tenant) = tenant else { continue };
-        match (&source.directory, &source.jwks) {
-            (Some(folder), None) => directory(&tenant, folder, spot.key("directory"), &mut keys, checker),
-            (None, Some(file)) => jwks(&tenant, &file.file, spot.key("jwks").key("file"), &mut keys, checker),
-            (Some(_), Some(_)) | (None, None) => {
-                checker.lacks(
-                    spot,
-                    "a source of keys has one of `directory` and `jwks`",
-                    "`directory: keys`",
-                );
+        let tenant = match source.tenant.as_deref() {
+            Some(tenant) => match checker.tenant(spot.key("tenant"), tenant, known) {
+                Some(tenant) => Some(tenant),
+                None => continue,
+            },
+            None => None,
+        };
+        let whose = |checker: &mut Checker| {
+            if tenant.is_none() {
+                checker.lacks(spot, "this source of keys needs `tenant`", "`tenant: acme`");
+            }
+            tenant.clone()
+        };
+        match (&source.directory, &source.jwks, &source.registry) {
+            (Some(folder), None, None) => {
+                let Some(tenant) = whose(checker) else { continue };
+                let of = (&tenant, source.canonical);
+                directory(of, folder, spot.key("directory"), &mut keys, checker);
+            }
+            (None, Some(raw::Jwks { file: Some(file), url: None, .. }), None) => {
+                let Some(tenant) = whose(checker) else { continue };
+                check_key_feeds::of_a_file(spot.key("jwks"), checker);
+                let of = (&tenant, source.canonical);
+                key_set_in_file(of, file, spot.key("jwks").key("file"), &mut keys, checker);
+            }
+            (None, Some(set), None) => {
+                let Some(tenant) = whose(checker) else { continue };
+                let from = check_key_feeds::key_set(set, spot.key("jwks"), checker);
+                let canonical = source.canonical;
+                feeds.extend(from.map(|from| KeyFeed { tenant, place: index, from, canonical }));
+            }
+            (None, None, Some(registry)) => {
+                let is_embedded = raw.upstreams.values().any(|upstream| upstream.embedded.is_some());
+                let spot = spot.key("registry");
+                let from = check_key_feeds::registry(registry, is_embedded, spot, checker, around);
+                let (Some(from), canonical) = (from, source.canonical) else { continue };
+                let all = || raw.tenants.keys().filter_map(|name| TenantId::parse(name).ok()).collect();
+                let tenants: Vec<TenantId> = tenant.map_or_else(all, |one| vec![one]);
+                feeds.extend(tenants.into_iter().map(|tenant| {
+                    let from = from.clone();
+                    KeyFeed { tenant, place: index, from, canonical }
+                }));
+            }
+            (_, _, _) => {
+                let why = "a source of keys has one of `directory`, `jwks` and `registry`";
+                checker.lacks(spot, why, "`directory: keys`");
             }
         }
     }
-    keys
+    (keys, feeds)
 }
 
 /// Takes a key, unless its node has it or its name already.
@@ -76,7 +109,7 @@ fn written(raw: &raw::Node, spot: Spot<'_>, known: &Known<'_>, checker: &mut Che
     let not_before = raw.not_before.as_deref().map(|text| begin(text, spot.key("not_before"), checker));
     let not_after = raw.not_after.as_deref().map(|text| expiry(text, spot.key("not_after"), "key", checker));
     let id = raw.id.as_deref().map(|id| named(id, spot.key("id"), checker));
-    let mut key = NodeKey::of(tenant?, node?, key?);
+    let mut key = NodeKey { canonical: raw.canonical, ..NodeKey::of(tenant?, node?, key?) };
     if let Some(id) = id {
         key.id = id?.into();
     }
@@ -120,7 +153,7 @@ pub fn is_id(id: &str) -> bool {
 
 /// `<node>.pem` and `<node>@<id>.pem`; other files are left alone.
 fn directory(
-    tenant: &TenantId,
+    (tenant, canonical): (&TenantId, Option<Canonical>),
     folder: &str,
     spot: Spot<'_>,
     keys: &mut Vec<NodeKey>,
@@ -152,7 +185,7 @@ fn directory(
         let Some(text) = secrets::public_text(&file, spot, checker) else { continue };
         match (NodeId::parse(node), super::public_key::read(text.trim()), id.is_none_or(is_id)) {
             (Ok(node), Ok(key), true) => {
-                let mut key = NodeKey::of(tenant.clone(), node, key);
+                let mut key = NodeKey { canonical, ..NodeKey::of(tenant.clone(), node, key) };
                 if let Some(id) = id {
                     key.id = id.into();
                 }
@@ -171,65 +204,29 @@ fn directory(
     }
 }
 
-/// A key set (RFC 7517), as far as it concerns Ed25519 (RFC 8037).
-#[derive(Deserialize)]
-struct KeySet {
-    keys: Vec<Jwk>,
-}
-
-#[derive(Deserialize)]
-struct Jwk {
-    kty: String,
-    crv: Option<String>,
-    x: Option<String>,
-    kid: Option<String>,
-    node: Option<String>,
-    nbf: Option<u64>,
-    exp: Option<u64>,
-}
-
-fn jwks(tenant: &TenantId, file: &str, spot: Spot<'_>, keys: &mut Vec<NodeKey>, checker: &mut Checker) {
+/// A key set in a file.
+fn key_set_in_file(
+    (tenant, canonical): (&TenantId, Option<Canonical>),
+    file: &str,
+    spot: Spot<'_>,
+    keys: &mut Vec<NodeKey>,
+    checker: &mut Checker,
+) {
     let Some(text) = secrets::public_text(file, spot, checker) else { return };
-    // Serde's own sentence may quote what stands there.
-    let Ok(set) = serde_json::from_str::<KeySet>(&text) else {
-        let hint = "`{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":…,\"kid\":…}]}`";
-        checker.hinted(spot.at, "this is no key set", hint);
-        return;
-    };
-    if set.keys.len() > MOST_KEYS {
-        checker.problem(spot.at, format!("more than {MOST_KEYS} keys are in this set"));
-        return;
-    }
-    for (at, jwk) in set.keys.iter().enumerate() {
-        if jwk.kty != "OKP" || jwk.crv.as_deref() != Some("Ed25519") {
-            checker.warn(spot.at, format!("key {at} of the set is not Ed25519 and is left out"));
-            continue;
+    match key_set::read(tenant, &text, canonical) {
+        Ok(set) => {
+            for at in set.others {
+                checker.warn(spot.at, format!("key {at} of the set is not Ed25519 and is left out"));
+            }
+            for key in set.keys {
+                add(key, spot, keys, checker);
+            }
         }
-        match node_key(tenant, jwk) {
-            Ok(key) => add(key, spot, keys, checker),
-            Err(why) => checker.problem(spot.at, format!("key {at} of the set {why}")),
+        Err(error) => {
+            let hint = "`{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":…,\"kid\":…}]}`";
+            checker.hinted(spot.at, error.to_string(), hint);
         }
     }
-}
-
-/// The node is `node`, else what stands before `@` in `kid`, else the whole `kid`.
-fn node_key(tenant: &TenantId, jwk: &Jwk) -> Result<NodeKey, &'static str> {
-    let bytes = jwk.x.as_deref().and_then(|x| URL_SAFE_NO_PAD.decode(x).ok());
-    let bytes: [u8; 32] = bytes.and_then(|bytes| bytes.try_into().ok()).ok_or("has no `x` of 32 bytes")?;
-    let key = VerifyingKey::from_bytes(&bytes).map_err(|_| "is no Ed25519 key")?;
-    if key.is_weak() {
-        return Err("is weak: anyone can sign for it");
-    }
-    let kid = jwk.kid.as_deref();
-    let node =
-        jwk.node.as_deref().or_else(|| kid.map(|kid| kid.split_once('@').map_or(kid, |(node, _)| node)));
-    let node = node.and_then(|node| NodeId::parse(node).ok()).ok_or("names no node, in `node` or `kid`")?;
-    let id = kid.map_or_else(|| thumbprint(&key), str::to_owned);
-    if !is_id(&id) {
-        return Err("has a `kid` that is too long or no plain text");
-    }
-    let (not_before, not_after) = (jwk.nbf, jwk.exp);
-    Ok(NodeKey { id: id.into(), not_before, not_after, ..NodeKey::of(tenant.clone(), node, key) })
 }
 
 #[cfg(test)]

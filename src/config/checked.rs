@@ -47,6 +47,8 @@ pub struct Config {
     pub credentials: Vec<Credential>,
     /// Mesh nodes' public keys.
     pub nodes: Vec<NodeKey>,
+    /// Where more of them come from while the edge runs.
+    pub key_feeds: Vec<KeyFeed>,
     /// Limits; routes refer by index.
     pub limits: Vec<Limit>,
     /// Who has other numbers.
@@ -165,6 +167,90 @@ pub struct NodeKey {
     pub not_before: Option<u64>,
     /// First second (Unix) at which it no longer counts.
     pub not_after: Option<u64>,
+    /// The text that it signs, where it is not the route's.
+    pub canonical: Option<Canonical>,
+}
+
+/// A source of one tenant's keys that is asked while the edge runs.
+#[derive(Debug, Clone)]
+pub struct KeyFeed {
+    /// Whose nodes they are.
+    pub tenant: TenantId,
+    /// Its place in `key_sources`, from 0.
+    pub place: usize,
+    /// What it is.
+    pub from: KeyFeedFrom,
+    /// The text that its keys sign, where they do not say.
+    pub canonical: Option<Canonical>,
+}
+
+/// What a source of keys is.
+#[derive(Debug, Clone)]
+pub enum KeyFeedFrom {
+    /// A key set at a URL.
+    KeySet(KeySetAt),
+    /// A store's registry.
+    Registry(RegistryAt),
+}
+
+/// A key set at a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySetAt {
+    /// Where.
+    pub address: HttpAddress,
+    /// Longest time until it is fetched again.
+    pub refresh: Duration,
+    /// Time for one fetch.
+    pub timeout: Duration,
+    /// Most bytes.
+    pub max: usize,
+}
+
+/// Where a registry is.
+#[derive(Debug, Clone)]
+pub enum RegistryAt {
+    /// In the store inside this process.
+    Embedded,
+    /// In a store elsewhere.
+    Url {
+        /// Where; its target is the prefix of the store's paths.
+        address: HttpAddress,
+        /// What it shares with the edge.
+        secret: Secret,
+    },
+}
+
+/// An address of HTTP, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpAddress {
+    /// `https`.
+    pub tls: bool,
+    /// Name or address (IPv6 without brackets).
+    pub host: String,
+    /// Port; 80 or 443 where the text has none.
+    pub port: u16,
+    /// Path; `/` where the text has none.
+    pub target: String,
+}
+
+impl HttpAddress {
+    /// Whether it is on this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+impl std::fmt::Display for HttpAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { tls, host, port, target } = self;
+        let scheme = if *tls { "https" } else { "http" };
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}{target}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}{target}")
+        }
+    }
 }
 
 impl NodeKey {
@@ -172,7 +258,7 @@ impl NodeKey {
     #[must_use]
     pub fn of(tenant: TenantId, node: NodeId, key: ed25519_dalek::VerifyingKey) -> Self {
         let id = super::thumbprint(&key).into();
-        Self { tenant, node, key, id, not_before: None, not_after: None }
+        Self { tenant, node, key, id, not_before: None, not_after: None, canonical: None }
     }
 }
 

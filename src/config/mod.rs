@@ -9,6 +9,7 @@ mod check_abuse;
 mod check_backends;
 pub(crate) mod check_embeddings;
 mod check_identity;
+mod check_key_feeds;
 mod check_keys;
 mod check_limits;
 mod check_lists;
@@ -29,6 +30,7 @@ pub mod checker;
 mod clash;
 mod import;
 mod interpolate;
+pub mod key_set;
 pub mod pattern;
 pub mod problems;
 pub mod public_key;
@@ -267,6 +269,7 @@ fn check(
         tenants: identity.tenants,
         credentials: identity.credentials,
         nodes: identity.nodes,
+        key_feeds: identity.key_feeds,
         limits: limits.all,
         tariffs,
         address_lists,

@@ -303,19 +303,58 @@ pub struct Node {
     pub not_before: Option<String>,
     /// Last day or moment on which it counts.
     pub not_after: Option<String>,
+    /// The text that this key signs, where it is not the route's.
+    pub canonical: Option<Canonical>,
 }
 
-/// Where public keys of a tenant's nodes come from: one of `directory` and `jwks`. Changes are seen.
+/// Where public keys of a tenant's nodes come from: one of `directory`, `jwks` and `registry`. Changes are seen.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeySource {
-    /// Whose nodes they are.
-    pub tenant: String,
+    /// Whose nodes they are. A `registry` without it is for all tenants.
+    pub tenant: Option<String>,
     /// A folder with one key a file: `<node>.pem` or `<node>@<id>.pem`.
     pub directory: Option<String>,
     /// A key set (RFC 7517): `kid` is the key's id and, up to an `@`, its node, unless `node` says that; `nbf` and
-    /// `exp` are its time.
-    pub jwks: Option<FileSource>,
+    /// `exp` are its time, `canonical` is what it signs.
+    pub jwks: Option<Jwks>,
+    /// The registry of a mesh store; `{}` is the one inside this process. Followed while the edge runs.
+    pub registry: Option<Registry>,
+    /// The text that these keys sign, where it is not the route's and they do not say themselves.
+    pub canonical: Option<Canonical>,
+}
+
+/// A key set: one of `file` and `url`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Jwks {
+    /// Path of the file.
+    pub file: Option<String>,
+    /// `https://host/path`; `http://` on this machine alone, unless `allow_http`.
+    pub url: Option<String>,
+    /// Longest time until it is fetched again, `5s` to `1d`; a shorter `Cache-Control: max-age` counts. Default `10m`.
+    pub refresh: Option<String>,
+    /// Time for one fetch, `100ms` to `1m`. Default `5s`.
+    pub timeout: Option<String>,
+    /// Most bytes of the set. Default `1MiB`.
+    pub max: Option<Size>,
+    /// Fetch over `http://` from another machine: whoever is on the way can put keys of their own in. Off by default.
+    #[serde(default)]
+    pub allow_http: bool,
+}
+
+/// The registry of a mesh store.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Registry {
+    /// Where the store is, `https://host/path`; `http://` on this machine alone, unless `allow_http`. Without it, the
+    /// store inside this process.
+    pub url: Option<String>,
+    /// The secret that the edge shares with the store at `url`.
+    pub secret: Option<SecretSource>,
+    /// Ask over `http://` on another machine: whoever is on the way sees the secret. Off by default.
+    #[serde(default)]
+    pub allow_http: bool,
 }
 
 /// A public key, here or in a file.

@@ -2,7 +2,7 @@
 
 use super::raw::{Envelope, Mode, OnFailure, PublicKey, SecretSource};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What must be signed. Which keys go with which scheme is told in docs/webhooks.md.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -214,7 +214,7 @@ pub enum ReplaySync {
 }
 
 /// The text of a mesh message that is signed: the message without `sig` and `signature`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Canonical {
     /// As the mesh's own signers write it: the top level sorted, what is below in its order.

@@ -2,7 +2,7 @@
 //!
 //! Pure functions; whether anything answers there is not known here.
 
-use super::checked::GatewayUrl;
+use super::checked::{GatewayUrl, HttpAddress};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Why a text is no address of a gateway or a Control UI.
@@ -80,6 +80,14 @@ pub(super) fn shared_node(text: &str) -> Result<(String, u16), UrlError> {
         (host, Some(port), "" | "/") => Ok((host, port)),
         (_, Some(_) | None, _) => Err(UrlError::Host),
     }
+}
+
+pub(super) fn http_address(text: &str) -> Result<HttpAddress, UrlError> {
+    let (tls, rest) = strip_scheme(text, ["http://", "https://"], "`http://` or `https://`")?;
+    let (host, port, path) = split_url(rest)?;
+    let port = port.unwrap_or(if tls { 443 } else { 80 });
+    let target = if path.is_empty() { "/" } else { path }.to_owned();
+    Ok(HttpAddress { tls, host, port, target })
 }
 
 fn strip_scheme<'t>(

@@ -38,7 +38,8 @@ pub(super) fn look(site: &Arc<Site>, peer: Option<IpAddr>, bytes: &[u8]) -> Earl
     let Request { method, path, fields } = &request;
     let verdict = proxy::admit(site, live, peer, (method, path, fields), &mut exchange);
     let rejection = match verdict {
-        Err(rejection) if is_plain(&rejection) => rejection,
+        // What other edges count too is asked by a session: here nobody waits.
+        Err(rejection) if is_plain(&rejection) && exchange.trail.subject.is_none() => rejection,
         verdict => {
             exchange.verdict = Some(verdict);
             return Early::Decided(exchange);
@@ -58,7 +59,6 @@ fn is_plain(rejection: &Rejection) -> bool {
         rejection,
         Rejection::Limited
             | Rejection::Crowded
-            | Rejection::LimitsUnreachable
             | Rejection::CoolingDown { .. }
             | Rejection::Caller(_)
             | Rejection::Scope

@@ -2,6 +2,7 @@
 //! outlives reloads.
 
 use super::access_log::AccessLog;
+use super::key_feeds::{Keys, Remembered};
 use super::outbox::Outbox;
 use super::replay::Replay;
 use super::shared::Shared;
@@ -26,6 +27,8 @@ use tokio::sync::watch;
 pub struct Live {
     /// What decides.
     pub policy: Policy,
+    /// Who may sign, as the sources of keys have it now.
+    pub(super) keys: Arc<Keys>,
     /// Bounds on heads.
     pub head: Bounds,
     /// Time for a head.
@@ -59,6 +62,7 @@ impl Live {
     /// [`PolicyError`].
     pub async fn new(config: &Config, site: &Site, inner: &Inner) -> Result<Self, PolicyError> {
         let policy = Policy::new(config, site.limiter.clone())?;
+        let keys = Keys::begin(config, policy.nodes.clone(), site, inner).await;
         let mut pools = Vec::with_capacity(config.upstreams.len());
         for upstream in &config.upstreams {
             pools.push(Arc::new(Pool::upstream(upstream, &inner.store, &site.metrics).await));
@@ -77,6 +81,7 @@ impl Live {
             max_held_bodies: config.server.max_held_bodies,
             hub: Arc::new(Pool::inside("hub", &inner.hub, &site.metrics)),
             policy,
+            keys,
             pools,
             gateways,
         })
@@ -108,6 +113,8 @@ pub struct Site {
     pub access_log: AccessLog,
     /// What is in force.
     pub live: ArcSwap<Option<Live>>,
+    /// What sources of keys told.
+    pub(super) remembered: Arc<Remembered>,
     started: Instant,
     /// Unix time at `started` by the clock as it was last looked at, in nanoseconds.
     epoch: AtomicU64,
@@ -140,6 +147,7 @@ impl Site {
             shared,
             outbox,
             live: ArcSwap::from_pointee(None),
+            remembered: Arc::default(),
             started: Instant::now(),
             epoch: AtomicU64::new(nanos(unix_now())),
             started_unix: unix_now(),

@@ -63,7 +63,7 @@ pub(super) async fn verify(
     let Some(policy) = live.policy.routes[route].verify.clone() else { return Ok(Err(Rejection::Internal)) };
     // Again where another edge knew more: what it knew is then known here.
     for _ in 0..TRIES {
-        let verified = match prove(site, live, session, exchange, peer, &policy, &body) {
+        let verified = match prove(site, live, session, exchange, peer, &policy, &body).await {
             Proof::Given(verified) => verified,
             Proof::CameAgain(replay) => return Ok(came_again(site, exchange, replay)),
             Proof::Refused(rejection) => return Ok(Err(rejection)),
@@ -103,17 +103,26 @@ enum Proof {
     Refused(Rejection),
 }
 
-fn prove(
+async fn prove(
     site: &Site,
     live: &Live,
-    session: &Session,
+    session: &mut Session,
     exchange: &mut Exchange,
     peer: Option<IpAddr>,
     policy: &Verify,
     body: &[u8],
 ) -> Proof {
     let proved = match &policy.scheme {
-        Scheme::Mesh(rules) => mesh(site, live, session, exchange, (policy, rules), body),
+        Scheme::Mesh(rules) => {
+            let proved = mesh(site, live, session, exchange, (policy, rules), body);
+            match &exchange.trail.tenant {
+                // Perhaps a key that its node has since a moment ago.
+                Some(tenant) if names_unknown_key(&proved) && live.keys.look_again(&tenant.id).await => {
+                    mesh(site, live, session, exchange, (policy, rules), body)
+                }
+                Some(_) | None => proved,
+            }
+        }
         Scheme::Sender(sender) => self::sender(live, session, exchange, peer, (policy, sender), body),
     };
     match (proved, policy.replay) {
@@ -128,6 +137,14 @@ fn prove(
                 reason => Rejection::Signature(reason),
             })
         }
+    }
+}
+
+/// Whether a message was refused or taken out because of a key that nobody knows.
+fn names_unknown_key(proved: &Result<Verified, Failure>) -> bool {
+    match proved {
+        Ok(verified) => verified.dropped.by_reason().any(|(reason, _)| reason == Reason::KeyUnknown),
+        Err(failure) => failure.reason == Reason::KeyUnknown,
     }
 }
 
@@ -211,10 +228,11 @@ fn mesh(
     let route = exchange.trail.route.map_or("", |route| live.policy.routes[route].name.as_str());
     let now = unix_now();
     let is_taken = |identity: &Identity| site.replay.is_taken(&tenant.id, route, identity, now.as_secs());
+    let keys = live.keys.current();
     let context = Context {
         policy: rules,
         tenant: &tenant.id,
-        keys: &live.policy.nodes,
+        keys: &keys,
         query: session.req_header().uri.query(),
         now_unix: now.as_secs_f64(),
         taken: policy.replay.is_some().then_some(Taken(&is_taken)),

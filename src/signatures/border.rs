@@ -8,6 +8,7 @@
 use super::canonical::{Canonicaliser, Field, Message, Shape, utf8};
 use super::keys::Key;
 use super::malformed::Malformed;
+use super::mesh::{Texts, holding};
 use super::{sig_text, sign};
 use crate::config::checked::{Canonical, Grant};
 use crate::ids::{MeshId, NodeId};
@@ -166,7 +167,7 @@ fn enter(
     crossing: &mut Crossing,
 ) -> Result<String, Bar> {
     if let Some(keys) = border.keys {
-        let key = signed(message, keys, border.now_unix)?;
+        let key = signed((about.text, message), keys, border.now_unix)?;
         crossing.verified += 1;
         if !crossing.key_ids.contains(&key.id) {
             crossing.key_ids.push(key.id.clone());
@@ -184,7 +185,7 @@ fn enter(
     Ok(format!("{}{}{}", &about.text[..start], serde_json::Value::from(named), &about.text[end..]))
 }
 
-fn signed<'k>(message: &Message<'_>, keys: &'k [Key], now_unix: f64) -> Result<&'k Key, Bar> {
+fn signed<'k>((raw, message): (&str, &Message<'_>), keys: &'k [Key], now_unix: f64) -> Result<&'k Key, Bar> {
     let sig = match message.sig {
         Field::Absent => return Err(Bar::SignatureMissing),
         Field::NotText => return Err(Bar::SignatureInvalid),
@@ -198,7 +199,8 @@ fn signed<'k>(message: &Message<'_>, keys: &'k [Key], now_unix: f64) -> Result<&
     if !keys.iter().any(|key| key.counts(kid, now_unix)) {
         return Err(Bar::KeyUnknown);
     }
-    super::mesh::holding(keys, (kid, now_unix), message.canonical, &sig).ok_or(Bar::SignatureInvalid)
+    let texts = Texts { raw, form: Canonical::Mesh, text: message.canonical };
+    holding(keys, (kid, now_unix), texts, &sig).ok_or(Bar::SignatureInvalid)
 }
 
 /// Picks out what may go to a mesh: of one message or an array.

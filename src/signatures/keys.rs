@@ -1,13 +1,15 @@
 //! Who may sign: the public keys that the operator registered, by tenant and node.
 //!
-//! Built once from the checked config and then only read. Knows nothing of messages, and tells nobody
+//! Built once, from the checked config and from what other sources told, and then only read: when a source tells
+//! something new, another is built that shares what has not changed. Knows nothing of messages, and tells nobody
 //! which nodes it holds.
 
 use super::multiples::{Expected, Multiples, Shared};
-use crate::config::checked::NodeKey;
+use crate::config::checked::{Canonical, NodeKey};
 use crate::ids::{NodeId, TenantId};
 use ed25519_dalek::{Signature, VerifyingKey};
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// Why a registry cannot be built.
@@ -34,6 +36,8 @@ pub struct Key {
     not_before: Option<u64>,
     /// First second (Unix) at which it no longer counts.
     not_after: Option<u64>,
+    /// The text that it signs, where it is not the route's.
+    pub canonical: Option<Canonical>,
     multiples: Multiples,
 }
 
@@ -64,9 +68,32 @@ fn seconds(unix: u64) -> f64 {
 }
 
 /// Public keys by tenant and node.
-#[derive(Debug, Default)]
+#[derive(Default, Clone)]
 pub struct KeyRegistry {
-    tenants: HashMap<TenantId, HashMap<NodeId, Vec<Key>>>,
+    tenants: HashMap<TenantId, HashMap<NodeId, Arc<Vec<Key>>>>,
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for KeyRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyRegistry").field("tenants", &self.tenants).finish_non_exhaustive()
+    }
+}
+
+/// Where a source stands among those that are asked while the edge runs; the config stands before all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// A key set at a URL.
+    KeySet,
+    /// A store's registry.
+    Registry,
+}
+
+/// The keys of one tenant's nodes as one source told them last.
+#[derive(Debug)]
+pub struct FedKeys {
+    tenant: TenantId,
+    nodes: HashMap<NodeId, (Vec<NodeKey>, Arc<Vec<Key>>)>,
 }
 
 impl KeyRegistry {
@@ -76,21 +103,55 @@ impl KeyRegistry {
     /// # Errors
     /// [`KeysError::SmallOrder`] for a key that anyone can sign for.
     pub fn build<'a>(keys: impl IntoIterator<Item = &'a NodeKey>) -> Result<Self, KeysError> {
+        let mut nodes: HashMap<(&TenantId, &NodeId), Vec<Key>> = HashMap::new();
         let mut registry = Self::default();
-        let shared = Arc::new(Shared::default());
-        for NodeKey { tenant, node, key, id, not_before, not_after } in keys {
-            if key.is_weak() {
-                return Err(KeysError::SmallOrder { tenant: tenant.clone(), node: node.clone() });
+        for one in keys {
+            if one.key.is_weak() {
+                let (tenant, node) = (one.tenant.clone(), one.node.clone());
+                return Err(KeysError::SmallOrder { tenant, node });
             }
-            let nodes = registry.tenants.entry(tenant.clone()).or_default();
-            let keys = nodes.entry(node.clone()).or_default();
-            if !keys.iter().any(|known| known.key == *key) {
-                let (not_before, not_after) = (*not_before, *not_after);
-                let multiples = Multiples::of(&shared);
-                keys.push(Key { id: id.clone(), key: *key, not_before, not_after, multiples });
-            }
+            push(nodes.entry((&one.tenant, &one.node)).or_default(), one, &registry.shared);
+        }
+        for ((tenant, node), keys) in nodes {
+            registry.tenants.entry(tenant.clone()).or_default().insert(node.clone(), Arc::new(keys));
         }
         Ok(registry)
+    }
+
+    /// What a source told of a tenant. Nodes whose keys are those of `before` keep what was made for them.
+    #[must_use]
+    pub fn fed(&self, tenant: &TenantId, keys: Vec<NodeKey>, before: Option<&FedKeys>) -> FedKeys {
+        let mut told: HashMap<NodeId, Vec<NodeKey>> = HashMap::new();
+        for key in keys.into_iter().filter(|key| key.tenant == *tenant && !key.key.is_weak()) {
+            told.entry(key.node.clone()).or_default().push(key);
+        }
+        let nodes = told.into_iter().map(|(node, told)| {
+            let known = before.and_then(|before| before.nodes.get(&node)).filter(|(known, _)| *known == told);
+            let made = || {
+                let mut keys = Vec::with_capacity(told.len());
+                for one in &told {
+                    push(&mut keys, one, &self.shared);
+                }
+                Arc::new(keys)
+            };
+            let keys = known.map_or_else(made, |(_, keys)| keys.clone());
+            (node, (told, keys))
+        });
+        FedKeys { tenant: tenant.clone(), nodes: nodes.collect() }
+    }
+
+    /// These keys and those that sources told. A node has the keys of the first that has any for it: of this one,
+    /// then of the sources in their order. So nobody can add a key to a node that an earlier source speaks for.
+    #[must_use]
+    pub fn with(&self, fed: &[Arc<FedKeys>]) -> Self {
+        let mut all = self.clone();
+        for FedKeys { tenant, nodes } in fed.iter().map(Arc::as_ref) {
+            let own = all.tenants.entry(tenant.clone()).or_default();
+            for (node, (_, keys)) in nodes {
+                own.entry(node.clone()).or_insert_with(|| keys.clone());
+            }
+        }
+        all
     }
 
     /// The keys of a tenant's node, and the name under which they are registered.
@@ -103,7 +164,7 @@ impl KeyRegistry {
     /// How many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.tenants.values().flat_map(HashMap::values).map(Vec::len).sum()
+        self.tenants.values().flat_map(HashMap::values).map(|keys| keys.len()).sum()
     }
 
     /// Whether there are none.
@@ -111,6 +172,23 @@ impl KeyRegistry {
     pub fn is_empty(&self) -> bool {
         self.tenants.is_empty()
     }
+}
+
+/// Adds a key to its node's, unless it is there.
+fn push(keys: &mut Vec<Key>, one: &NodeKey, shared: &Arc<Shared>) {
+    if keys.iter().any(|known| known.key == one.key) {
+        return;
+    }
+    let NodeKey { id, key, not_before, not_after, canonical, .. } = one;
+    let multiples = Multiples::of(shared);
+    keys.push(Key {
+        id: id.clone(),
+        key: *key,
+        not_before: *not_before,
+        not_after: *not_after,
+        canonical: *canonical,
+        multiples,
+    });
 }
 
 #[cfg(test)]
@@ -139,6 +217,29 @@ mod tests {
         let registry = KeyRegistry::build(&keys).unwrap();
         let acme = TenantId::parse("acme").unwrap();
         assert_eq!(registry.find(&acme, "ceo").unwrap().1.len(), 2);
+    }
+
+    #[test]
+    fn a_node_has_the_keys_of_the_first_source_that_speaks_for_it() {
+        let (acme, globex) = (TenantId::parse("acme").unwrap(), TenantId::parse("globex").unwrap());
+        let fixed = KeyRegistry::build(&[key("acme", "ceo", 1)]).unwrap();
+        let told = vec![key("acme", "ceo", 2), key("acme", "cto", 3), key("globex", "cto", 4)];
+        let first = Arc::new(fixed.fed(&acme, told, None));
+        let second = Arc::new(fixed.fed(&acme, vec![key("acme", "cto", 5), key("acme", "coo", 6)], None));
+        let all = fixed.with(&[first.clone(), second.clone()]);
+        let has = |node: &str, seed: u8| {
+            let keys = all.find(&acme, node).unwrap().1;
+            keys.len() == 1 && keys[0].key == key("acme", node, seed).key
+        };
+        assert!(has("ceo", 1) && has("cto", 3) && has("coo", 6));
+        // What a source says of another tenant is nobody's.
+        assert!(all.find(&globex, "cto").is_none());
+        assert!(fixed.with(&[second]).find(&acme, "cto").is_some());
+        // What has not changed is not made anew.
+        let again = fixed.fed(&acme, vec![key("acme", "cto", 3), key("acme", "ceo", 9)], Some(&first));
+        let made = |keys: &FedKeys, node: &str| keys.nodes[&NodeId::parse(node).unwrap()].1.clone();
+        assert!(Arc::ptr_eq(&made(&first, "cto"), &made(&again, "cto")));
+        assert!(!Arc::ptr_eq(&made(&first, "ceo"), &made(&again, "ceo")));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::keys::{Key, KeyRegistry};
 use super::malformed::Malformed;
 use super::multiples::{Expected, are_they};
 use super::sig_text;
-use crate::config::checked::{MeshRules, Mode, OnFailure};
+use crate::config::checked::{Canonical, MeshRules, Mode, OnFailure};
 use crate::ids::{NodeId, TenantId};
 use ed25519_dalek::Signature;
 use std::sync::Arc;
@@ -209,10 +209,10 @@ fn all_or_nothing(document: &Document<'_>, context: &Context<'_>) -> Result<Veri
     let mut answer = Verified::none();
     let mut replayed = None;
     let mut ahead = Ahead::default();
-    for (index, (_, content)) in document.elements().enumerate() {
+    for (index, (raw, content)) in document.elements().enumerate() {
         let at = |failure| Failure { index: (document.shape() == Shape::Batch).then_some(index), ..failure };
         let held = ahead.of(document, index, context);
-        let standing = judge(content, held, context).map_err(at)?;
+        let standing = judge(raw, content, held, context).map_err(at)?;
         if answer.count(standing, context) == Count::Replayed {
             replayed.get_or_insert(at(Reason::Replayed.into()));
         }
@@ -233,11 +233,11 @@ fn sieve(document: &Document<'_>, context: &Context<'_>) -> Verified {
     for (index, (raw, content)) in document.elements().enumerate() {
         let held = ahead.of(document, index, context);
         let counted =
-            judge(content, held, context).map_err(|failure| failure.reason).and_then(|standing| match answer
-                .count(standing, context)
-            {
-                Count::New => Ok(()),
-                Count::Replayed => Err(Reason::Replayed),
+            judge(raw, content, held, context).map_err(|failure| failure.reason).and_then(|standing| {
+                match answer.count(standing, context) {
+                    Count::New => Ok(()),
+                    Count::Replayed => Err(Reason::Replayed),
+                }
             });
         match counted {
             Ok(()) => {
@@ -324,16 +324,19 @@ fn single<'a, 'm>(message: &Message<'m>, context: &Context<'a>) -> Option<(&'a K
     };
     let mut counting = keys.iter().filter(|key| key.counts(kid, context.now_unix));
     let key = counting.next().filter(|_| counting.next().is_none())?;
-    Some((key, message.canonical, sig))
+    // One that signs another text than the route's is looked at by itself.
+    let form = context.policy.canonical;
+    (key.canonical.unwrap_or(form) == form).then_some((key, message.canonical, sig))
 }
 
 fn judge<'a>(
+    raw: &str,
     element: Result<Message<'_>, Malformed>,
     held: Option<bool>,
     context: &Context<'a>,
 ) -> Result<Standing<'a>, Failure> {
     match (element, context.policy.mode) {
-        (Ok(message), mode) => Ok(judge_message(&message, held, mode, context)?),
+        (Ok(message), mode) => Ok(judge_message((raw, &message), held, mode, context)?),
         // What is no object cannot be a message; nobody behind reads it as one.
         (Err(Malformed::NotAnObject), Mode::Optional) => Ok(Standing::Unsigned),
         (Err(detail), _) => Err(detail.into()),
@@ -341,7 +344,7 @@ fn judge<'a>(
 }
 
 fn judge_message<'a>(
-    message: &Message<'_>,
+    (raw, message): (&str, &Message<'_>),
     held: Option<bool>,
     mode: Mode,
     context: &Context<'a>,
@@ -364,7 +367,9 @@ fn judge_message<'a>(
     let found = match held {
         // Found together with others; then one key counts.
         Some(held) => keys.iter().find(|key| key.counts(kid, context.now_unix)).filter(|_| held),
-        None => holding(keys, asked, message.canonical, &sig),
+        None => {
+            holding(keys, asked, Texts { raw, form: context.policy.canonical, text: message.canonical }, &sig)
+        }
     };
     let Some(key) = found else {
         let is_known = keys.iter().any(|key| key.counts(kid, context.now_unix));
@@ -384,11 +389,39 @@ fn judge_message<'a>(
 pub(super) fn holding<'k>(
     keys: &'k [Key],
     (kid, now_unix): (Option<&str>, f64),
-    text: &[u8],
+    texts: Texts<'_>,
     sig: &Signature,
 ) -> Option<&'k Key> {
     let mut counting = keys.iter().filter(|key| key.counts(kid, now_unix));
-    counting.find(|key| key.holds(text, sig))
+    counting.find(|key| texts.hold(key, sig))
+}
+
+/// What may be signed of one message.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Texts<'a> {
+    /// The message as it came.
+    pub(super) raw: &'a str,
+    /// The route's form.
+    pub(super) form: Canonical,
+    /// The message in that form.
+    pub(super) text: &'a [u8],
+}
+
+impl Texts<'_> {
+    fn hold(&self, key: &Key, sig: &Signature) -> bool {
+        match key.canonical {
+            Some(form) if form != self.form => self.in_form(form).is_some_and(|text| key.holds(&text, sig)),
+            Some(_) | None => key.holds(self.text, sig),
+        }
+    }
+
+    /// The message in the form of a key that signs another than the route's; none where it has none.
+    fn in_form(&self, form: Canonical) -> Option<Vec<u8>> {
+        let mut reader = Canonicaliser::default();
+        let document = reader.read_as(self.raw.as_bytes(), form).ok()?;
+        let message = document.elements().next()?.1.ok()?;
+        Some(message.canonical.to_vec())
+    }
 }
 
 fn is_fresh(ts: Option<f64>, window: Duration, now_unix: f64) -> bool {

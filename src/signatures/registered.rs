@@ -3,7 +3,7 @@
 //! The store writes what it took, the edge reads what the store tells; both by these rules. Knows nothing of
 //! HTTP or tables.
 
-use crate::config::checked::NodeKey;
+use crate::config::checked::{Canonical, NodeKey};
 use crate::config::public_key::{self, KeyError};
 use crate::config::{is_key_id, thumbprint};
 use crate::ids::{NodeId, TenantId};
@@ -54,14 +54,22 @@ pub struct Registered {
     pub not_before: Option<u64>,
     /// First second (Unix) at which it no longer counts.
     pub not_after: Option<u64>,
+    /// The text that it signs, where it is not the route's.
+    pub canonical: Option<Canonical>,
 }
 
 impl Registered {
     /// The key as one of this tenant's node.
     #[must_use]
     pub fn of(&self, tenant: &TenantId, node: &NodeId) -> NodeKey {
-        let (id, not_before, not_after) = (self.id.clone(), self.not_before, self.not_after);
-        NodeKey { id, not_before, not_after, ..NodeKey::of(tenant.clone(), node.clone(), self.key) }
+        let Self { id, not_before, not_after, canonical, .. } = self.clone();
+        NodeKey {
+            id,
+            not_before,
+            not_after,
+            canonical,
+            ..NodeKey::of(tenant.clone(), node.clone(), self.key)
+        }
     }
 }
 
@@ -73,6 +81,8 @@ struct Written {
     public_key: String,
     not_before: Option<u64>,
     not_after: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canonical: Option<Canonical>,
 }
 
 /// Reads a node's keys.
@@ -106,6 +116,7 @@ pub fn write(keys: &[Registered]) -> String {
         public_key: public_key::write(&key.key),
         not_before: key.not_before,
         not_after: key.not_after,
+        canonical: key.canonical,
     });
     serde_json::to_string(&written.collect::<Vec<_>>()).unwrap_or_else(|_| "[]".to_owned())
 }
@@ -125,7 +136,7 @@ impl Written {
         {
             return Err(RegisteredError::Time);
         }
-        Ok(Registered { id: id.into(), key, not_before, not_after })
+        Ok(Registered { id: id.into(), key, not_before, not_after, canonical: self.canonical })
     }
 }
 
@@ -143,17 +154,17 @@ mod tests {
     fn what_was_written_is_read_and_a_key_without_an_id_gets_its_thumbprint() {
         let (one, two) = (base64(1), base64(2));
         let text = format!(
-            r#"[{{"public_key":"{one}"}},{{"kid":"new","public_key":" {two}\n","not_before":5,"not_after":9}}]"#
+            r#"[{{"public_key":"{one}"}},{{"kid":"new","public_key":" {two}\n","not_before":5,"not_after":9,"canonical":"jcs"}}]"#
         );
         let keys = read(&text).unwrap();
         assert_eq!((&*keys[0].id, keys[0].not_before), (&*thumbprint(&keys[0].key), None));
         assert_eq!((&*keys[1].id, keys[1].not_before, keys[1].not_after), ("new", Some(5), Some(9)));
+        assert_eq!((keys[0].canonical, keys[1].canonical), (None, Some(Canonical::Jcs)));
         let written = write(&keys);
         assert_eq!(read(&written), Ok(keys));
-        assert!(
-            written
-                .ends_with(&format!(r#"{{"kid":"new","public_key":"{two}","not_before":5,"not_after":9}}]"#))
-        );
+        assert!(written.ends_with(&format!(
+            r#"{{"kid":"new","public_key":"{two}","not_before":5,"not_after":9,"canonical":"jcs"}}]"#
+        )));
     }
 
     #[test]

@@ -151,7 +151,8 @@ fn holds(public: &[u8; 32], message: &[u8], sig: &[u8]) -> bool {
     let (_, keys) = keys.find(&tenant, "ceo").unwrap();
     let spelled = base64::engine::general_purpose::STANDARD.encode(sig);
     let parsed: Option<Signature> = sig_text::parse(&spelled);
-    parsed.is_some_and(|sig| super::mesh::holding(keys, (None, 0.0), message, &sig).is_some())
+    let texts = super::mesh::Texts { raw: "", form: Canonical::Mesh, text: message };
+    parsed.is_some_and(|sig| super::mesh::holding(keys, (None, 0.0), texts, &sig).is_some())
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::policy::Policy;
 use super::reply::{self, Refusal};
 use super::search::Query;
 use super::uri::Parameters;
-use super::{Store, batch_api, body, feed_api, keys_api, list_api, rows_api, sync_api, usage_api};
+use super::{Store, batch_api, body, feed_api, keys_api, list_api, openapi, rows_api, sync_api, usage_api};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, RawQuery, State};
@@ -62,6 +62,7 @@ pub(crate) fn router(store: Arc<Store>, trust: Trust, closing: watch::Receiver<b
     Router::new()
         .route("/", get(health))
         .route("/health", get(health))
+        .route("/openapi.json", get(openapi::document))
         .route("/mesh/memory", get(memories).put(rows_api::put_memory))
         .route(
             "/mesh/memory/{*rest}",
@@ -69,15 +70,13 @@ pub(crate) fn router(store: Arc<Store>, trust: Trust, closing: watch::Receiver<b
         )
         .route("/mesh/query", post(query))
         .route("/mesh/skills", get(list_api::skills).put(rows_api::put_skill))
-        .route(
-            "/mesh/skills/{*rest}",
-            get(rows_api::skill).delete(rows_api::delete_skill).post(rows_api::restore_skill),
-        )
+        .route("/mesh/skills/{name}", get(rows_api::skill).delete(rows_api::delete_skill))
+        .route("/mesh/skills/{name}/history", get(rows_api::skill))
+        .route("/mesh/skills/{name}/restore", post(rows_api::restore_skill))
         .route("/mesh/keys", get(keys_api::list))
-        .route(
-            "/mesh/keys/{*rest}",
-            get(keys_api::get).put(keys_api::put).delete(keys_api::delete).post(keys_api::restore),
-        )
+        .route("/mesh/keys/{node}", get(keys_api::get).put(keys_api::put).delete(keys_api::delete))
+        .route("/mesh/keys/{node}/history", get(keys_api::get))
+        .route("/mesh/keys/{node}/restore", post(keys_api::restore))
         .route("/mesh/batch", post(batch_api::batch))
         .route("/mesh/changes", get(feed_api::changes))
         .route("/mesh/sync", post(sync_api::sync))

@@ -25,6 +25,7 @@ mod keys_api;
 mod list_api;
 mod model;
 mod observe;
+mod openapi;
 mod policy;
 mod postgres;
 mod proof;

@@ -13,6 +13,40 @@ use base64::engine::general_purpose::STANDARD;
 const INGEST: &str =
     "name: ingest, path: /ingest, scopes: [mesh:ingest], verify: { scheme: mesh }, upstream: bridge";
 
+#[test]
+fn a_key_may_sign_another_text_than_its_route_asks_for() {
+    let bridge = Double::mirror();
+    let node = |name: &str, seed: u8, rest: &str| {
+        format!("tenant: acme, node: {name}, public_key: \"{}\"{rest}", Node::new("any", seed).public_key())
+    };
+    let edge = Edge::start(
+        &Site::new()
+            .upstream("bridge", bridge.address())
+            .node_entry(&node("ceo", 7, ", canonical: jcs"))
+            .node_entry(&node("cto", 8, ""))
+            .route(INGEST),
+    );
+    let client = edge.caller(ACME);
+    // Sorted on all levels, and sorted on the first alone.
+    for (name, seed, jcs, mesh) in [("ceo", 7, 200, 401), ("cto", 8, 401, 200)] {
+        for (value, status) in [(r#"{"a":1,"b":2}"#, jcs), (r#"{"b":2,"a":1}"#, mesh)] {
+            let text = format!(r#"{{"nodeId":"{name}","type":"memory","value":{value}}}"#);
+            let sig = Node::new("any", seed).sign(&text);
+            let sent =
+                format!(r#"{{"value":{{"b":2,"a":1}},"type":"memory","nodeId":"{name}","sig":"{sig}"}}"#);
+            client.post("/ingest", &sent).expect(status);
+        }
+    }
+    // In one array, each by its own key's form.
+    let message = |name: &str, seed: u8, value: &str| {
+        let text = format!(r#"{{"nodeId":"{name}","type":"memory","value":{value}}}"#);
+        let sig = Node::new("any", seed).sign(&text);
+        format!(r#"{{"value":{{"b":2,"a":1}},"type":"memory","nodeId":"{name}","sig":"{sig}"}}"#)
+    };
+    let both = [message("ceo", 7, r#"{"a":1,"b":2}"#), message("cto", 8, r#"{"b":2,"a":1}"#)];
+    client.post("/ingest", format!("[{}]", both.join(","))).expect(200);
+}
+
 /// The public key of a seed, as a PEM file has it.
 fn pem(seed: u8) -> String {
     let raw = STANDARD.decode(Node::new("any", seed).public_key()).expect("base64");

@@ -68,7 +68,7 @@ impl Seed {
                     let (family, address) = network_words(who.ip, *dimension == Dimension::Network);
                     word_into(&mut state, &[family.to_be_bytes(), address.to_be_bytes()].concat());
                 }
-                Dimension::Method => word_into(&mut state, &[who.method.number()]),
+                Dimension::Method => word_into(&mut state, &who.method.number().to_le_bytes()),
                 Dimension::Route | Dimension::Header => {}
             }
             if let Some(known) = known {

@@ -4,6 +4,7 @@ mod entry;
 mod feed;
 mod keys;
 mod lists;
+mod openapi;
 mod policy;
 mod rows;
 mod versions;

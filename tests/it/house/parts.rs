@@ -58,7 +58,13 @@ pub(crate) fn senders() -> Option<PathBuf> {
     if folder.join(".installed").exists() { Some(folder) } else { missing("the senders' libraries") }
 }
 
-/// Where `tests/gateway/install.sh` and `tests/senders/install.sh` install.
+/// Schemathesis, which asks an API what its OpenAPI document promises.
+pub(crate) fn schemathesis() -> Option<PathBuf> {
+    let there = cache().join("schemathesis/bin/schemathesis");
+    if there.exists() { Some(there) } else { missing("schemathesis") }
+}
+
+/// Where `tests/gateway/install.sh`, `tests/senders/install.sh` and `tests/schemathesis/install.sh` install.
 fn cache() -> PathBuf {
     let named = std::env::var_os("OPENCLAW_EDGE_TEST_CACHE").map(PathBuf::from);
     let home = || Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache/openclaw-edge-tests");

@@ -35,6 +35,15 @@ impl Store {
         Self::begin(folder, None)
     }
 
+    /// The same at an address, for a store that comes back.
+    pub(crate) fn start_again(address: SocketAddr, folder: Temp) -> Self {
+        let base = Base::File(folder.path().join("mesh.db"));
+        let process = launch(&folder, &base, address);
+        let mut store = Self { process, address, folder, base };
+        store.ready();
+        store
+    }
+
     /// Starts it over a PostgreSQL database and waits until it is healthy.
     pub(crate) fn start_on(server: &Postgres) -> Self {
         Self::start_at(server.url())
