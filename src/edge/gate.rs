@@ -24,6 +24,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use http::HeaderMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt as _;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -300,6 +301,9 @@ async fn close(mut client: Client, stop: Stop) -> SocketEnd {
         }
         client.send(Message::Close(Some(frame))).await?;
         while let Some(Ok(_)) = client.next().await {}
+        // After a fault the codec reads no more.
+        let mut sink = vec![0; 4096];
+        while matches!(client.get_mut().read(&mut sink).await, Ok(1..)) {}
         Ok::<(), tokio_tungstenite::tungstenite::Error>(())
     };
     let _ = tokio::time::timeout(relay::CLOSING, told).await;

@@ -21,7 +21,7 @@ pub(crate) struct Key {
 }
 
 const ALL: &str =
-    "mesh:read, mesh:write, mesh:ingest, federation, army, gateways:read, gateways:connect, operator.admin";
+    "mesh:read, mesh:write, mesh:ingest, federation, army, gateways:read, gateways:connect, operator.write";
 
 /// May do everything in its tenant.
 pub(crate) const ACME: Key = Key {
