@@ -37,7 +37,8 @@ fn refusal(answer: &Answer, body: &serde_json::Value, code: &str) {
     assert_eq!(answer.status, status, "{code} came with another status: {answer:?}");
     let sentence = body.get("error").and_then(|error| error.as_str()).unwrap_or_default();
     assert!(!sentence.is_empty(), "a refusal without a sentence: {answer:?}");
-    let is_problem = status == 429 || matches!(code, "busy" | "too_many_sockets" | "over_capacity");
+    let is_problem =
+        status == 429 || matches!(code, "busy" | "too_many_sockets" | "over_capacity" | "limits_unreachable");
     let kind = if is_problem { "application/problem+json" } else { "application/json" };
     let said = answer.field("content-type").unwrap_or_default();
     assert!(said.starts_with(kind), "{code} came as {said}");
