@@ -2,7 +2,7 @@
 //!
 //! All are read with the config, and their files and folders are watched with it: a key that is added, changed
 //! or taken away is a reload. No key is ever shown. Sources that are asked while the edge runs are
-//! [`check_key_feeds`](super::check_key_feeds)'s.
+//! [`check_key_feeds`]'s.
 
 use super::check_identity::{expiry, public_key};
 use super::checked::{Canonical, KeyFeed, NodeKey};

@@ -53,7 +53,7 @@ impl Filter {
     }
 }
 
-/// Most bytes of rows ([`Content::bytes`]) in one page; the row that goes beyond is its last.
+/// Most bytes of rows (`Content::bytes`) in one page; the row that goes beyond is its last.
 pub(crate) const MOST_PAGE_BYTES: i64 = 16 * 1024 * 1024;
 
 /// A page of a list.

@@ -68,7 +68,7 @@ impl Target {
 /// What a client puts into memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewMemory {
-    /// Part of the mesh that it is for; see [`Access::may_write`](super::Access::may_write).
+    /// Part of the mesh that it is for; see `Access::may_write`.
     pub scope: String,
     /// Its name within the scope.
     pub key: String,
