@@ -19,6 +19,7 @@ const STACK: usize = 1 << 20;
 fn limit(name: &str, by: Dimension, kind: LimitKind, most: u32) -> Limit {
     let per = if kind == LimitKind::Concurrency { Duration::ZERO } else { Duration::from_secs(10) };
     Limit {
+        shared: None,
         name: Name::parse(name).expect("a name"),
         by: vec![by],
         kind,
