@@ -22,7 +22,7 @@ fn site(upstream: &Double, redis: &str, limit: &str) -> Site {
         .top(&shared(redis, PATIENT))
         .upstream("all", upstream.address())
         .limit("together", limit)
-        .route("name: work, path: /work/**, limits: [together], upstream: all")
+        .route("name: work, path: /jobs/**, limits: [together], upstream: all")
         .route("name: mission-control, path: /api/**, scopes: [gateways:read], mission_control: true")
 }
 
@@ -66,7 +66,7 @@ fn flood(edges: &[Edge], key: Key, each: usize) -> [usize; 3] {
 fn send(client: &Client, times: usize, counts: &[AtomicUsize; 3]) {
     let mut connection = client.connection();
     for _ in 0..times {
-        let place = match connection.send(&Request::get("/work/a")).status {
+        let place = match connection.send(&Request::get("/jobs/a")).status {
             200 => 0,
             429 => 1,
             _ => 2,
@@ -137,12 +137,12 @@ fn three_edges_hold_a_number_in_flight_exactly_and_give_places_back() {
         let first: Vec<_> = (0..4)
             .map(|nth: usize| {
                 let client = edges[nth % 3].caller(ACME);
-                scope.spawn(move || client.get("/work/a"))
+                scope.spawn(move || client.get("/jobs/a"))
             })
             .collect();
         until("four in flight", SOON, || (upstream.count() == 4).then_some(()));
         for edge in &edges {
-            let refused = edge.caller(ACME).get("/work/a").refused(429, "limit_exceeded");
+            let refused = edge.caller(ACME).get("/jobs/a").refused(429, "limit_exceeded");
             assert_eq!(refused.field("retry-after"), Some("1"));
         }
         gate.open();
@@ -153,7 +153,7 @@ fn three_edges_hold_a_number_in_flight_exactly_and_give_places_back() {
     assert_eq!(upstream.count(), 4);
     // All places are back, wherever they were taken.
     until("the places", SOON, || redis.ask(&["KEYS", "*"]).is_empty().then_some(()));
-    edges[2].caller(ACME).get("/work/a").expect(200);
+    edges[2].caller(ACME).get("/jobs/a").expect(200);
 }
 
 #[test]
@@ -165,11 +165,11 @@ fn places_of_an_edge_that_died_come_back_by_themselves() {
     let site = site(&upstream, &redis.url(), "by: tenant, shared: true, concurrency: 1");
     let (doomed, other) = (Edge::start(&site), Edge::start(&site));
     let client = doomed.caller(ACME);
-    let gone = std::thread::spawn(move || client.try_send(&Request::get("/work/a")).is_ok());
+    let gone = std::thread::spawn(move || client.try_send(&Request::get("/jobs/a")).is_ok());
     until("one in flight", SOON, || (upstream.count() == 1).then_some(()));
     drop(doomed.kill());
     assert!(!gone.join().expect("no panic"));
-    other.caller(ACME).get("/work/a").refused(429, "limit_exceeded");
+    other.caller(ACME).get("/jobs/a").refused(429, "limit_exceeded");
     // The place has an end in the server that lies within half a minute.
     let key = redis.ask(&["KEYS", "*"]);
     let left: i64 = redis.ask(&["PTTL", &key]).parse().expect("a number");
@@ -217,13 +217,13 @@ fn strangers_and_requests_without_a_route_spend_shared_limits_too() {
         .upstream("all", upstream.address())
         .limit("guesses", "by: ip, shared: true, window: { limit: 4, per: 1h }")
         .limit("lost", "by: ip, shared: true, window: { limit: 2, per: 1h }")
-        .route("name: work, path: /work/**, limits: [guesses], upstream: all");
+        .route("name: work, path: /jobs/**, limits: [guesses], upstream: all");
     let edges = three(&site);
     for edge in [&edges[0], &edges[1], &edges[2], &edges[0]] {
-        edge.client().get("/work/a").refused(401, "unauthorized");
+        edge.client().get("/jobs/a").refused(401, "unauthorized");
     }
-    edges[1].client().get("/work/a").refused(429, "limit_exceeded");
-    edges[1].caller(ACME).get("/work/a").refused(429, "limit_exceeded");
+    edges[1].client().get("/jobs/a").refused(429, "limit_exceeded");
+    edges[1].caller(ACME).get("/jobs/a").refused(429, "limit_exceeded");
     edges[0].client().get("/nowhere").refused(404, "not_found");
     edges[1].client().get("/nowhere").refused(404, "not_found");
     edges[2].client().get("/nowhere").refused(429, "limit_exceeded");
@@ -232,16 +232,16 @@ fn strangers_and_requests_without_a_route_spend_shared_limits_too() {
 #[test]
 fn what_an_upstream_failed_is_given_back_to_all() {
     let Some(redis) = Redis::start() else { return };
-    let upstream = Double::start(|seen| Reply::text(if seen.path() == "/work/bad" { 503 } else { 200 }, ""));
+    let upstream = Double::start(|seen| Reply::text(if seen.path() == "/jobs/bad" { 503 } else { 200 }, ""));
     let limit = "by: tenant, shared: true, refund: upstream_failed, window: { limit: 2, per: 1h }";
     let edges = three(&site(&upstream, &redis.url(), limit));
     for _ in 0..5 {
-        edges[0].caller(ACME).get("/work/bad").expect(503);
+        edges[0].caller(ACME).get("/jobs/bad").expect(503);
         until("the refund", SOON, || redis.ask(&["KEYS", "*"]).is_empty().then_some(()));
     }
-    edges[1].caller(ACME).get("/work/a").expect(200);
-    edges[2].caller(ACME).get("/work/a").expect(200);
-    edges[0].caller(ACME).get("/work/a").refused(429, "limit_exceeded");
+    edges[1].caller(ACME).get("/jobs/a").expect(200);
+    edges[2].caller(ACME).get("/jobs/a").expect(200);
+    edges[0].caller(ACME).get("/jobs/a").refused(429, "limit_exceeded");
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn a_rule_that_is_open_lets_all_pass_and_is_exact_again_afterwards() {
     let Some((mut redis, _upstream, edges)) = alone("open") else { return };
     let counts = flood(&edges, ACME, 10);
     assert_eq!(counts, [90, 0, 0]);
-    let answer = edges[0].caller(ACME).get("/work/a").expect(200);
+    let answer = edges[0].caller(ACME).get("/jobs/a").expect(200);
     assert_eq!(answer.field("ratelimit"), None, "what is not counted is not told");
     redis.start_again();
     until_answered(&edges);
@@ -326,7 +326,7 @@ fn a_rule_that_is_closed_lets_none_pass_and_says_so() {
     let Some((mut redis, upstream, edges)) = alone("closed") else { return };
     upstream.forget();
     for edge in &edges {
-        let refused = edge.caller(ACME).get("/work/a").refused(503, "limits_unreachable");
+        let refused = edge.caller(ACME).get("/jobs/a").refused(503, "limits_unreachable");
         assert_eq!(refused.field("retry-after"), Some("1"));
     }
     upstream.untouched();
@@ -343,12 +343,12 @@ fn a_server_that_says_nothing_is_given_up_within_the_deadline_and_found_again() 
         .top(&format!("shared: {{ url: \"{}\", edges: 3 }}", redis.url()))
         .upstream("all", upstream.address())
         .limit("together", "by: tenant, shared: true, window: { limit: 9, per: 1h }")
-        .route("name: work, path: /work/**, limits: [together], upstream: all");
+        .route("name: work, path: /jobs/**, limits: [together], upstream: all");
     let edge = Edge::start(&site);
     redis.freeze();
     let caller = edge.caller(ACME);
     // Three are this edge's share; that it was decided at all shows that nobody waited for the server.
-    let passed = (0..6).filter(|_| caller.get("/work/a").status == 200).count();
+    let passed = (0..6).filter(|_| caller.get("/jobs/a").status == 200).count();
     assert_eq!(passed, 3);
     assert!(unreachable(&edge));
     redis.thaw();
@@ -356,7 +356,7 @@ fn a_server_that_says_nothing_is_given_up_within_the_deadline_and_found_again() 
     assert!(decided(&edge, "local") > 5.5);
     let other = edge.caller(GLOBEX);
     until("the server decides", SOON, || {
-        let _ = other.get("/work/a");
+        let _ = other.get("/jobs/a");
         (decided(&edge, "server") > 0.5).then_some(())
     });
 }
@@ -384,11 +384,11 @@ fn explanations_and_quotas_show_what_all_edges_have_spent_and_spend_nothing() {
     let site = site(&upstream, &redis.url(), "by: tenant, shared: true, quota: { limit: 30, per: 1h }");
     let edges = three(&site);
     for edge in &edges {
-        edge.caller(ACME).get("/work/a").expect(200);
+        edge.caller(ACME).get("/jobs/a").expect(200);
     }
     let fresh = Edge::start(&site);
     for _ in 0..3 {
-        let told = fresh.admin("/explain?path=/work/a&ip=127.0.0.1&credential=acme-ceo").expect("an answer");
+        let told = fresh.admin("/explain?path=/jobs/a&ip=127.0.0.1&credential=acme-ceo").expect("an answer");
         let told: Value = serde_json::from_str(&told.body).expect("JSON");
         assert_eq!(told["limits"][0]["remaining"], 27, "{told}");
         assert_eq!(told["limits"][0]["shared"], true);
@@ -409,7 +409,7 @@ fn explanations_and_quotas_show_what_all_edges_have_spent_and_spend_nothing() {
     let told: Value =
         serde_json::from_str(&edges[0].admin("/quotas").expect("an answer").body).expect("JSON");
     assert_eq!((&told["quotas"][0]["counted"], &told["quotas"][0]["limit"]), (&"alone".into(), &10.into()));
-    let told = edges[0].admin("/explain?path=/work/a&ip=127.0.0.1&credential=acme-ceo").expect("an answer");
+    let told = edges[0].admin("/explain?path=/jobs/a&ip=127.0.0.1&credential=acme-ceo").expect("an answer");
     let told: Value = serde_json::from_str(&told.body).expect("JSON");
     assert_eq!(told["limits"][0]["remaining"], 9, "of its share: {told}");
 }
@@ -428,7 +428,7 @@ fn over_tls_only_a_server_of_the_named_authority_is_asked() {
             ))
             .upstream("all", upstream.address())
             .limit("together", limit)
-            .route("name: work, path: /work/**, limits: [together], upstream: all")
+            .route("name: work, path: /jobs/**, limits: [together], upstream: all")
     };
     let good = with(&format!("password: a-password-of-the-edge, ca: {{ file: \"{ca}\" }}"));
     let edges = three(&good);
@@ -439,7 +439,7 @@ fn over_tls_only_a_server_of_the_named_authority_is_asked() {
         with(&format!("password: wrong, ca: {{ file: \"{ca}\" }}")),
     ] {
         let edge = Edge::start(&bad);
-        edge.caller(GLOBEX).get("/work/a").refused(503, "limits_unreachable");
+        edge.caller(GLOBEX).get("/jobs/a").refused(503, "limits_unreachable");
         assert!(!edge.all_output().contains("a-password"));
     }
 }
@@ -505,7 +505,7 @@ fn a_cluster_counts_each_slot_apart_and_all_or_nothing_holds_across_them() {
         .limit("address", "by: ip, shared: true, window: { limit: 40, per: 1h }")
         .limit("tenant", "by: tenant, shared: true, window: { limit: 25, per: 1h }")
         .limit("route", "by: route, shared: true, window: { limit: 1000, per: 1h }")
-        .route("name: work, path: /work/**, limits: [address, tenant, route], upstream: all");
+        .route("name: work, path: /jobs/**, limits: [address, tenant, route], upstream: all");
     let edges = three(&site);
     let [passed, refused, other] = flood(&edges, ACME, 10);
     assert_eq!((passed + refused, other), (90, 0));
@@ -513,7 +513,7 @@ fn a_cluster_counts_each_slot_apart_and_all_or_nothing_holds_across_them() {
     assert!(passed <= 25 && passed == upstream.count(), "{passed}");
     // What was refused by the tenant's limit has spent nothing of the address's: all of the rest is there.
     let spent = |edge: &Edge| {
-        let told = edge.admin("/explain?path=/work/a&ip=127.0.0.1&credential=acme-ceo").expect("an answer");
+        let told = edge.admin("/explain?path=/jobs/a&ip=127.0.0.1&credential=acme-ceo").expect("an answer");
         let told: Value = serde_json::from_str(&told.body).expect("JSON");
         let left = |nth: usize| told["limits"][nth]["remaining"].as_u64();
         (left(0), left(1), left(2))
