@@ -1,0 +1,128 @@
+//! What an operator writes about routes.
+
+use super::raw::{Border, Sign, Size, Verify};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What is served, and on which terms. One of `upstream`, `gateway`, `mission_control` and `federation: share`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Its name in logs, metrics and answers.
+    pub name: String,
+    /// `/exact`, `/prefix/**`, `/with/{param}`.
+    pub path: String,
+    /// Only for this host, or `*.example.com`.
+    pub host: Option<String>,
+    /// Only for these methods; all by default.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Anyone may call it, without a credential.
+    #[serde(default)]
+    pub public: bool,
+    /// The tenant of callers who are known by their signature alone.
+    pub tenant: Option<String>,
+    /// Scopes that the caller needs, all of them.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Limits that apply, all or nothing.
+    #[serde(default)]
+    pub limits: Vec<String>,
+    /// What `%2F` in the path means: `refuse` (default) or `keep`.
+    #[serde(default)]
+    pub encoded_slashes: EncodedSlashes,
+    /// Bounds on the request's body.
+    #[serde(default)]
+    pub body: Body,
+    /// What must be signed.
+    pub verify: Option<Verify>,
+    /// What goes on to the upstream is signed.
+    pub sign: Option<Sign>,
+    /// The route is a side of the border to other meshes.
+    pub federation: Option<Border>,
+    /// Hand the caller's credential on to the upstream. Off by default.
+    #[serde(default)]
+    pub forward_credential: bool,
+    /// Name of the upstream.
+    pub upstream: Option<String>,
+    /// Take this much off the front of the path before the upstream sees it.
+    pub strip_prefix: Option<String>,
+    /// Put this in front of the path (after `strip_prefix`) before the upstream sees it.
+    pub add_prefix: Option<String>,
+    /// A gateway's id, or the `{param}` that holds it.
+    pub gateway: Option<String>,
+    /// Limits that apply to each call inside a WebSocket to the gateway, all or nothing.
+    #[serde(default)]
+    pub call_limits: Vec<String>,
+    /// Answer with the edge's own read-only API.
+    #[serde(default)]
+    pub mission_control: bool,
+}
+
+/// What `%2F` in a path means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EncodedSlashes {
+    /// 400.
+    #[default]
+    Refuse,
+    /// It is part of a segment, and the upstream gets it as it came.
+    Keep,
+}
+
+/// Bounds on the request's body.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Body {
+    /// Most bytes; beyond them 413. Default `1MiB` where `verify`, `sign` or `federation` holds the body, else `64MiB`.
+    pub max: Option<Size>,
+    /// Time for the whole body where it is held. Default `30s`.
+    pub timeout: Option<String>,
+}
+
+/// Whether unsigned messages pass.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Each message must carry a good signature.
+    #[default]
+    Required,
+    /// A message without one passes; one with a bad one does not.
+    Optional,
+}
+
+/// What a bad message in a batch does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// The whole request is refused.
+    #[default]
+    Reject,
+    /// It is taken out; the rest goes on. Not inside envelopes.
+    Drop,
+}
+
+/// Where messages sit in a body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Envelope {
+    /// The body is the message or an array of them.
+    #[default]
+    None,
+    /// A Telegram update.
+    Telegram,
+    /// A Discord message.
+    Discord,
+    /// `body`, `message` or `data`.
+    Generic,
+    /// As the query says: `?unwrap=telegram|discord|generic`, none without it.
+    Query,
+}
+
+/// What happens to requests that no route takes: 404, and these limits (by `ip` alone) apply.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Unmatched {
+    /// Names of limits.
+    pub limits: Vec<String>,
+}
