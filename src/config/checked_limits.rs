@@ -27,7 +27,7 @@ pub struct Limit {
     pub refund: Refund,
     /// The field whose values are counted apart; there with [`Dimension::Header`] alone.
     pub header: Option<http::HeaderName>,
-    /// Which address lists free from it: a bit for each place in [`Config::address_lists`].
+    /// Which address lists free from it: a bit for each place in [`Config::address_lists`](super::checked::Config::address_lists).
     pub exempt: u32,
     /// Whether several edges count it together.
     pub shared: Option<SharedLimit>,
@@ -74,7 +74,7 @@ pub struct Tariffs {
     pub credentials: HashMap<CredentialId, usize>,
 }
 
-/// Limits with other numbers, by their places in [`Config::limits`].
+/// Limits with other numbers, by their places in [`Config::limits`](super::checked::Config::limits).
 #[derive(Debug, Clone, Default)]
 pub struct Tariff(pub BTreeMap<usize, Limit>);
 

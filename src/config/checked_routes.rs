@@ -18,7 +18,7 @@ pub struct Route {
     pub methods: Vec<http::Method>,
     /// How callers are known.
     pub access: Access,
-    /// Limits (indexes into [`Config::limits`]).
+    /// Limits (indexes into [`Config::limits`](super::checked::Config::limits)).
     pub limits: Vec<usize>,
     /// Limits (indexes) on calls inside its WebSockets.
     pub call_limits: Vec<usize>,
@@ -56,7 +56,7 @@ pub enum Access {
 pub enum Target {
     /// An upstream (index), with this much taken off the path's front and this put before it.
     Upstream {
-        /// Index into [`Config::upstreams`].
+        /// Index into [`Config::upstreams`](super::checked::Config::upstreams).
         index: usize,
         /// Taken off; empty for nothing.
         strip_prefix: String,
