@@ -1,7 +1,8 @@
 //! The floor under every edge that is built on Pingora: a proxy with no filter, no log and no metric.
 //!
-//! It knows one upstream and nothing of the edge. Its server settings are the edge's own, so that the two
-//! differ in what is done for a request and in nothing else.
+//! It knows one upstream and nothing of the edge. Started by `through` its server settings and its allocator are
+//! the edge's own, so that the two differ in what is done for a request and in nothing else; started as `stock`
+//! both are as they come.
 
 use async_trait::async_trait;
 use pingora::proxy::{ProxyHttp, Session, http_proxy_service};

@@ -83,6 +83,33 @@ pub(crate) fn bare(cpus: Cpus, upstream: SocketAddr, stealing: Option<&str>) -> 
     Ok(Proxy { part: start(command, address)?, address })
 }
 
+/// Pingora as it comes: see `benches/stock.rs`.
+pub(crate) fn stock(cpus: Cpus, upstream: SocketAddr, program: Option<&Path>) -> Result<Proxy, Fault> {
+    let address = vacant()?;
+    let program = program.map_or_else(newest_stock, |path| Ok(path.to_owned()))?;
+    let mut command = pinned(cpus.proxy, &program);
+    command.arg(format!("--listen={address}")).arg(format!("--upstream={upstream}")).arg("--stealing");
+    Ok(Proxy { part: start(command, address)?, address })
+}
+
+/// Cargo tells a bench where programs are, and not where other benches are: they lie beside it.
+fn newest_stock() -> Result<PathBuf, Fault> {
+    let own = std::env::current_exe()?;
+    let folder = own.parent().ok_or("this program lies in no folder")?;
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("stock-") && !name.contains('.') {
+            found.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    let newest =
+        found.into_iter().max().ok_or("no `stock` here: cargo bench --bench stock --bench through")?;
+    Ok(newest.1)
+}
+
 /// The edge, from this file.
 pub(crate) fn edge(cpus: Cpus, program: &Path, house: &House) -> Result<Proxy, Fault> {
     let config = house.furnish()?;

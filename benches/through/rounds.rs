@@ -32,6 +32,9 @@ pub(crate) struct Plan {
     /// Measure only lines whose name has this word (and what they are compared with).
     #[arg(long)]
     only: Option<String>,
+    /// The program made from `benches/stock.rs`; without it, the newest one beside this program.
+    #[arg(long)]
+    stock: Option<PathBuf>,
     /// Measure this build of the edge, not the one that Cargo has just made.
     #[arg(long, default_value = parts::EDGE)]
     edge: PathBuf,
@@ -41,6 +44,8 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who {
     Bare,
+    /// Bare, with the system's allocator and Pingora's default runtime.
+    Stock,
     /// Bare, on Tokio's work-stealing runtime.
     Stealing,
     Edge,
@@ -64,11 +69,13 @@ const fn line(name: &'static str, who: Who, kind: Kind, base: &'static str) -> L
 
 pub(crate) const BARE_GET: &str = "bare get";
 pub(crate) const BARE_POST: &str = "bare post";
+pub(crate) const STOCK: &str = "bare get, as it comes";
 pub(crate) const CHAIN: &str = "edge get";
 pub(crate) const SIGNED: &str = "edge signed post";
 
 const LINES: &[Line] = &[
     line(BARE_GET, Who::Bare, Kind::Get, BARE_GET),
+    line(STOCK, Who::Stock, Kind::Get, BARE_GET),
     line(CHAIN, Who::Edge, Kind::Get, BARE_GET),
     line("bare get, work stealing", Who::Stealing, Kind::Get, BARE_GET),
     line("edge get, no access log", Who::Quiet, Kind::Get, BARE_GET),
@@ -89,6 +96,7 @@ pub(crate) struct Series {
 
 struct Stage {
     bare: Proxy,
+    stock: Proxy,
     stealing: Proxy,
     edge: Proxy,
     quiet: Proxy,
@@ -99,6 +107,7 @@ impl Stage {
     fn proxy(&self, who: Who) -> &Proxy {
         match who {
             Who::Bare => &self.bare,
+            Who::Stock => &self.stock,
             Who::Stealing => &self.stealing,
             Who::Edge => &self.edge,
             Who::Quiet => &self.quiet,
@@ -115,6 +124,7 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Fault> {
     let untold = parts::house(&folder.0, upstream, Log::Off)?;
     let stage = Stage {
         bare: parts::bare(cpus, upstream, None)?,
+        stock: parts::stock(cpus, upstream, plan.stock.as_deref())?,
         stealing: parts::bare(cpus, upstream, Some("--stealing"))?,
         edge: parts::edge(cpus, &plan.edge, &told)?,
         quiet: parts::edge(cpus, &plan.edge, &untold)?,
