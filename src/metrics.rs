@@ -3,8 +3,10 @@
 //! Label values come from the config or from closed sets in the code, never from a client, so the number
 //! of series is bounded by what the operator wrote. Nothing is global: one [`Metrics`] is handed in.
 
+mod gateways;
 mod store;
 
+pub use gateways::GatewaySeries;
 pub use store::{StoreMetrics, StoreSeries};
 
 use prometheus::{
@@ -120,6 +122,8 @@ pub struct Metrics {
     pub key_source_failures: IntCounterVec,
     /// Keys that sources told.
     pub key_source_keys: IntGaugeVec,
+    /// What the edge itself does at gateways.
+    pub gateways: GatewaySeries,
     /// What the embedded store does.
     pub store: StoreSeries,
 }
@@ -314,6 +318,7 @@ impl Metrics {
                 "Public keys that a source told last.",
                 &["source", "tenant"],
             ),
+            gateways: GatewaySeries::new(&registry),
             store: StoreSeries::new(&registry),
             registry: registry.clone(),
         };

@@ -61,7 +61,7 @@ struct Health {
 }
 
 async fn health(State(fleet): State<Arc<Fleet>>, Caller(tenant): Caller) -> Response {
-    let gateways = fleet.of(&tenant, |_| ()).len();
+    let gateways = fleet.of(&tenant).len();
     axum::Json(Health { ok: true, service: "mission-control-proxy", gateways }).into_response()
 }
 
@@ -81,7 +81,7 @@ struct Entry {
 
 async fn gateways(State(fleet): State<Arc<Fleet>>, Caller(tenant): Caller, fields: HeaderMap) -> Response {
     let base = base(&fields);
-    let gateways = fleet.of(&tenant, |gateway| entry(gateway, &base));
+    let gateways = fleet.of(&tenant).iter().map(|gateway| entry(gateway, &base)).collect();
     ([(header::CACHE_CONTROL, "no-store")], axum::Json(Gateways { gateways })).into_response()
 }
 

@@ -210,15 +210,19 @@ impl Hello {
         let words = payload.get("auth").and_then(|auth| auth.get("scopes")).and_then(Value::as_array);
         let words = words.into_iter().flatten().filter_map(Value::as_str);
         let version = payload.get("server").and_then(|server| server.get("version")).and_then(Value::as_str);
-        let mut numbers = version.unwrap_or_default().split('.').map_while(|part| part.parse::<u32>().ok());
-        let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
         Self {
             granted: Scopes::of(words),
             protocol: payload.get("protocol").and_then(Value::as_u64).unwrap_or(0),
-            takes_traces: release >= (2026, 9),
+            takes_traces: takes_traces(version.unwrap_or_default()),
             rewritten: None,
         }
     }
+}
+
+/// Whether a gateway of this version takes a `traceparent` in its calls.
+pub(super) fn takes_traces(version: &str) -> bool {
+    let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (2026, 9)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 
 pub mod connect;
 pub mod frame;
+pub mod incoming;
 pub mod methods;
+pub mod operator;
 pub mod reply;
 mod scopes;
 pub mod surface;

@@ -118,6 +118,15 @@ impl Scopes {
         ALL.into_iter().find(|scope| other.has(*scope) && !self.has(*scope))
     }
 
+    /// The operator's scopes that none of the others stands for: the shortest way to say the same.
+    #[must_use]
+    pub fn least(self) -> Vec<Scope> {
+        let has = |scope: &Scope| self.has(*scope) && !matches!(scope, Node | Worker);
+        let implied =
+            |scope: Scope| ALL.into_iter().any(|wide| self.has(wide) && wide.implied().contains(&scope));
+        ALL.into_iter().filter(has).filter(|scope| !implied(*scope)).collect()
+    }
+
     /// The operator's scopes as the words of `X-OpenClaw-Scopes`. A gateway compares them literally, so
     /// what a scope stands for is written out.
     #[must_use]
@@ -141,5 +150,8 @@ mod tests {
         assert_eq!(admin.lacks(write), None);
         assert_eq!(Scopes::of(["operator.read", "node"]).field(), "operator.read,operator.sessions.read");
         assert_eq!(Scopes::default().field(), "");
+        assert_eq!(admin.least(), [Admin]);
+        assert_eq!(Scopes::of(["operator.write", "operator.approvals", "node"]).least(), [Write, Approvals]);
+        assert_eq!(Scopes::default().least(), []);
     }
 }
