@@ -88,6 +88,12 @@ pub struct Metrics {
     pub websocket_bytes: IntCounterVec,
     /// Calls inside WebSockets to gateways, by what became of them.
     pub calls: IntCounterVec,
+    /// Handshakes with clients over TLS, by how they ended.
+    pub tls_handshakes: IntCounterVec,
+    /// Connections closed because their client took back too many streams.
+    pub http2_abused: IntCounter,
+    /// Unix time at which certificates end.
+    certificate_ends: IntGaugeVec,
     /// Config loads by result.
     pub reloads: IntCounterVec,
     /// Unix time of the load that is in force.
@@ -252,6 +258,20 @@ impl Metrics {
                 "Calls inside WebSockets to gateways whose frames are checked, by what became of them.",
                 &["result"],
             ),
+            tls_handshakes: make.counters(
+                "tls_handshakes_total",
+                "Handshakes with clients over TLS, by how they ended.",
+                &["result"],
+            ),
+            http2_abused: make.counter(
+                "http2_abused_total",
+                "HTTP/2 connections closed because their client took back too many requests.",
+            ),
+            certificate_ends: make.gauges(
+                "tls_certificate_expiry_timestamp_seconds",
+                "Unix time at which a certificate in force ends, by its file.",
+                &["certificate"],
+            ),
             reloads: make.counters(
                 "config_reloads_total",
                 "Attempts to load the config, by result.",
@@ -339,6 +359,12 @@ impl Metrics {
             by_code: std::array::from_fn(|_| OnceLock::new()),
             seconds: self.request_seconds.with_label_values(&[name]),
         }
+    }
+
+    /// Which certificates are in force, by their files, and when they end.
+    pub fn certificates<'a>(&self, in_force: impl Iterator<Item = (&'a str, i64)>) {
+        self.certificate_ends.reset();
+        in_force.for_each(|(file, ends)| self.certificate_ends.with_label_values(&[file]).set(ends));
     }
 
     /// The series of one upstream.

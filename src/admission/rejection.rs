@@ -27,6 +27,8 @@ pub enum Rejection {
     },
     /// The client's address holds too much of the edge before anyone is known.
     OverBudget(Budget),
+    /// It came in the clear to a socket that sends everyone to `https`.
+    HttpsRequired,
     /// The path could be read in two ways.
     Path(PathFault),
     /// No route takes it, or what it names is not there for this caller.
@@ -115,6 +117,7 @@ impl Rejection {
             Self::Denied(_) => say(403, "address_denied", "Forbidden"),
             Self::CoolingDown { .. } => say(429, "cooling_down", "Too many bad requests; try again later"),
             Self::OverBudget(_) => say(429, "budget_exceeded", "Too much at once from this address"),
+            Self::HttpsRequired => say(403, "https_required", "Only https is served here"),
             Self::Path(fault) => path(*fault),
             Self::NotFound => say(404, "not_found", "Not found"),
             Self::Method { .. } => say(405, "method_not_allowed", "Method not allowed"),
@@ -163,6 +166,7 @@ impl Rejection {
                 | Self::HeadTimeout
                 | Self::BodyTimeout
                 | Self::Denied(_)
+                | Self::HttpsRequired
                 | Self::OverBudget(_)
                 | Self::Internal
         )
@@ -183,6 +187,7 @@ impl Rejection {
             Self::Head(_)
             | Self::HeadTimeout
             | Self::Denied(_)
+            | Self::HttpsRequired
             | Self::Path(_)
             | Self::NotFound
             | Self::Method { .. }
@@ -220,6 +225,7 @@ impl Rejection {
             | Self::HeadTimeout
             | Self::Denied(_)
             | Self::CoolingDown { .. }
+            | Self::HttpsRequired
             | Self::Path(_)
             | Self::NotFound
             | Self::Method { .. }

@@ -22,8 +22,9 @@ pub(super) fn hello(config: &Config) -> Option<String> {
     let mut made = config.credentials.iter().filter_map(|key| Some((key, key.generated.as_ref()?)));
     let (own, own_file) = made.next()?;
     let (other, other_file) = made.find(|(key, _)| key.tenant != own.tenant)?;
-    let address = config.listen.first()?;
-    let base = format!("http://{address}/mesh/memory");
+    let listen = config.listen.first()?;
+    let address = listen.address;
+    let base = format!("{}://{address}/mesh/memory", listen.scheme());
     let key = |file: &PathBuf| format!("-H \"X-API-Key: $(cat {})\"", file.display());
     let mut out = String::new();
     let _ = writeln!(out, "\nopenclaw-edge serves {address}; metrics and health are on {}.", config.admin);

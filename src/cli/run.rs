@@ -12,6 +12,7 @@ use crate::hub::{self, Fleet};
 use crate::limits::{Limiter, Tick};
 use crate::metrics::Metrics;
 use crate::store::{self, Store, Trust};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -67,7 +68,7 @@ impl Run {
             vec![Box::new(move |config| fleet.apply(config)), Box::new(move |config| outbox.apply(config))];
         let reloader = Reloader { source, site: site.clone(), inner, listeners };
         runtime.block_on(reloader.apply(&config)).map_err(|error| Failure::caused("the config", &error))?;
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = ?config.listen, admin = %config.admin, fingerprint = %config.fingerprint, "starting");
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = ?addresses(&config), admin = %config.admin, fingerprint = %config.fingerprint, "starting");
         if let Some(hello) = quickstart::hello(&config) {
             super::output(hello.as_bytes())?;
         }
@@ -81,7 +82,7 @@ impl Run {
             }
             runtime.spawn(shared.clone().keep(site.clone()));
         }
-        let (watched, addresses) = (site.clone(), config.listen.clone());
+        let (watched, addresses) = (site.clone(), addresses(&config));
         runtime.spawn(async move {
             if let Some(&address) = addresses.last() {
                 watched.watch_listener(address).await;
@@ -91,6 +92,11 @@ impl Run {
         drop(runtime);
         Ok(())
     }
+}
+
+/// Where clients connect.
+fn addresses(config: &Config) -> Vec<SocketAddr> {
+    config.listen.iter().map(|listen| listen.address).collect()
 }
 
 /// A limiter that goes on from the quotas that were spent before.

@@ -4,7 +4,7 @@
 use super::captured::Captured;
 use super::{Failure, input, output, quickstart};
 use crate::config::Effects;
-use crate::config::checked::{Config, Route, Scheme, Sender, Verify};
+use crate::config::checked::{Config, Route, Scheme, Sender, Speaks, Verify};
 use crate::signatures::schemes::{self, SampleError};
 use crate::signatures::{Delivery, delivery::Proof};
 use std::fmt::Write as _;
@@ -38,7 +38,7 @@ pub(super) struct Test {
     route: String,
     #[command(flatten)]
     config: super::ConfigArg,
-    /// Where the edge listens; the config's first listener without it.
+    /// Where the edge listens; the config's first one of plain HTTP without it.
     #[arg(long, value_name = "ADDRESS")]
     to: Option<SocketAddr>,
 }
@@ -48,8 +48,13 @@ impl Test {
         let config = load(self.config)?;
         let route = route(&config, &self.route)?;
         let (policy, sender) = sender(route)?;
-        let address =
-            self.to.or_else(|| config.listen.first().copied()).ok_or_else(|| Failure::new("no listener"))?;
+        let plain = || {
+            let plain = config.listen.iter().find(|listen| matches!(listen.speaks, Speaks::Plain));
+            plain.map(|listen| listen.address)
+        };
+        let address = self.to.or_else(plain).ok_or_else(|| {
+            Failure::new("the sample goes over plain HTTP, and no listener speaks that: say one with --to")
+        })?;
         let target = target(route);
         let host = match &route.host {
             Some(crate::config::checked::HostPattern::Exact(host)) => host.clone(),

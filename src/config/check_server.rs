@@ -1,9 +1,9 @@
-//! Sockets, threads, bounds on heads, logs, trusted proxies.
+//! The admin socket, threads, bounds on heads, logs, trusted proxies.
 
-use super::checked::{AccessLogTarget, Head, Level, Log, LogFormat, Server};
+use super::checked::{AccessLogTarget, Head, Level, Listen, Log, LogFormat, Server};
 use super::checker::{Checker, shown};
-use super::raw;
 use super::tree::{Document, Spot};
+use super::{Surroundings, check_listen, raw};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const HOUR: Duration = Duration::from_hours(1);
 
 /// What this file makes; `None` where it could not.
 pub(super) struct Basics {
-    pub(super) listen: Vec<SocketAddr>,
+    pub(super) listen: Vec<Listen>,
     pub(super) admin: Option<SocketAddr>,
     pub(super) data: PathBuf,
     pub(super) server: Option<Server>,
@@ -24,12 +24,19 @@ pub(super) struct Basics {
     pub(super) trusted_proxies: Vec<ipnet::IpNet>,
 }
 
-pub(super) fn check(raw: &raw::Config, document: &Document, checker: &mut Checker) -> Basics {
+pub(super) fn check(
+    raw: &raw::Config,
+    document: &Document,
+    around: Surroundings<'_>,
+    checker: &mut Checker,
+) -> Basics {
     let top = document.top();
-    let listen = listen(&raw.listen, document, checker);
+    let listen = check_listen::check(&raw.listen, document, around, checker);
     let admin_spot = top.key("admin");
     let admin = address(&raw.admin, admin_spot, checker);
-    if let Some(admin) = admin.filter(|admin| listen.contains(admin) && admin.port() != 0) {
+    if let Some(admin) =
+        admin.filter(|admin| admin.port() != 0 && listen.iter().any(|one| one.address == *admin))
+    {
         checker.problem(admin_spot.at, format!("`{admin}` is also among the addresses for clients"));
     }
     if raw.data.is_empty() {
@@ -50,24 +57,7 @@ pub(super) fn check(raw: &raw::Config, document: &Document, checker: &mut Checke
     }
 }
 
-fn listen(raw: &[raw::Listen], document: &Document, checker: &mut Checker) -> Vec<SocketAddr> {
-    let spot = document.top().key("listen");
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    if document.written().key("listen").is_empty_list() {
-        checker.problem(spot.at, "at least one address is needed");
-    }
-    for (index, entry) in raw.iter().enumerate() {
-        let spot = spot.item(index).key("address");
-        let Some(address) = address(&entry.address, spot, checker) else { continue };
-        if addresses.contains(&address) && address.port() != 0 {
-            checker.problem(spot.at, format!("`{address}` stands here twice"));
-        }
-        addresses.push(address);
-    }
-    addresses
-}
-
-fn address(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<SocketAddr> {
+pub(super) fn address(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<SocketAddr> {
     let parsed = text.parse().ok();
     if parsed.is_none() {
         let hint = "an IP address and a port: `0.0.0.0:8080`, `127.0.0.1:8080`, `\"[::]:8080\"`";

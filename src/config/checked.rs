@@ -14,6 +14,7 @@ pub use super::checked_limits::{
     Abuse, AddressList, Cost, Effect, Limit, LimitKind, LocalShare, SharedLimit, SharedServer, Strikes,
     Tariff, Tariffs, Verdict,
 };
+pub use super::checked_listen::{Certificate, Fingerprint, Listen, Speaks, Tls};
 pub use super::checked_routes::{Access, HostPattern, PathPattern, Route, Segment, Target};
 pub use super::checked_store::StoreRules;
 pub use super::checked_verify::{
@@ -23,14 +24,14 @@ pub use super::checked_verify::{
 pub use super::raw::{
     Border, Canonical, Denial, Dialect, Dimension, EncodedSlashes, Envelope, Forwarded, Frames,
     HmacAlgorithm, HmacEncoding, Level, LogFormat, Mode, OnFailure, Refund, ReplayAnswer, ReplaySync,
-    SetupCalls, WhenUnreachable,
+    SetupCalls, TlsVersion, WhenUnreachable,
 };
 
 /// The whole, checked.
 #[derive(Debug)]
 pub struct Config {
     /// Sockets for clients; at least one.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
     /// The admin listener.
     pub admin: SocketAddr,
     /// Folder for what the edge keeps.

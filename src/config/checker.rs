@@ -58,6 +58,12 @@ impl Checker {
         Problem { file: Arc::clone(&self.file), line, column, message: message.into(), hint }
     }
 
+    /// A problem that is not taken yet: whether it is one, others know.
+    #[must_use]
+    pub fn made(&self, at: Location, message: impl Into<String>, hint: &str) -> Problem {
+        self.make(at, message, Some(hint.into()))
+    }
+
     /// Takes a problem.
     pub fn problem(&mut self, at: Location, message: impl Into<String>) {
         self.told(at, message, None);

@@ -12,6 +12,7 @@ mod check_identity;
 mod check_key_feeds;
 mod check_keys;
 mod check_limits;
+mod check_listen;
 mod check_lists;
 mod check_meshes;
 mod check_plans;
@@ -21,10 +22,12 @@ mod check_shared;
 mod check_signers;
 mod check_signing;
 pub(crate) mod check_store;
+mod check_tls;
 mod check_verify;
 pub mod checked;
 mod checked_federation;
 mod checked_limits;
+mod checked_listen;
 mod checked_routes;
 pub mod checked_store;
 mod checked_verify;
@@ -40,6 +43,7 @@ pub mod raw;
 mod raw_federation;
 mod raw_identity;
 mod raw_limits;
+mod raw_listen;
 mod raw_routes;
 mod raw_shared;
 pub(crate) mod raw_store;
@@ -56,6 +60,7 @@ pub mod tree;
 pub mod units;
 mod urls;
 
+use checked::Fingerprint;
 use checker::Checker;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -138,8 +143,17 @@ impl<T> std::fmt::Debug for Reading<T> {
 /// # Errors
 /// All mistakes of the file, in its order.
 pub fn load(path: &Path, effects: Effects) -> Result<Loaded, Problems> {
+    load_beside(path, effects, &[])
+}
+
+/// [`load`] beside certificates that serve already: that one of them has ended since is no mistake of the new file.
+///
+/// # Errors
+/// All mistakes of the file, in its order.
+pub fn load_beside(path: &Path, effects: Effects, serving: &[Fingerprint]) -> Result<Loaded, Problems> {
     let text = source::read_file(path)?;
-    parse(&path.display().to_string(), &text, effects)
+    let around = Surroundings { env: &process_env, effects };
+    parse_beside(&path.display().to_string(), &text, around, serving)
 }
 
 /// Loads the edge's config from text; `name` is what problems call it.
@@ -155,7 +169,21 @@ pub fn parse(name: &str, text: &str, effects: Effects) -> Result<Loaded, Problem
 /// # Errors
 /// All mistakes of the text, in its order.
 pub fn parse_in(name: &str, text: &str, around: Surroundings<'_>) -> Result<Loaded, Problems> {
+    parse_beside(name, text, around, &[])
+}
+
+fn parse_beside(
+    name: &str,
+    text: &str,
+    around: Surroundings<'_>,
+    serving: &[Fingerprint],
+) -> Result<Loaded, Problems> {
     let dry = parse_once(name, text, Surroundings { effects: Effects::None, ..around })?;
+    let new = dry.config.certificates().filter(|one| !serving.contains(&one.fingerprint));
+    let ended: Vec<Problem> = new.filter_map(|one| one.outside.clone()).collect();
+    if !ended.is_empty() {
+        return Err(Problems::new(ended));
+    }
     match around.effects {
         Effects::None => Ok(dry),
         // Only now: a file with a mistake anywhere leaves no key files behind.
@@ -241,7 +269,7 @@ fn check(
     checker: &mut Checker,
     around: Surroundings<'_>,
 ) -> Option<checked::Config> {
-    let basics = check_server::check(raw, document, checker);
+    let basics = check_server::check(raw, document, around, checker);
     let identity = check_identity::check(raw, document, checker, around);
     let mut limits = check_limits::check(raw, document, checker);
     let address_lists = check_lists::check(raw, document, &mut limits, checker);

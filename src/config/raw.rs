@@ -17,6 +17,7 @@ pub use super::raw_limits::{
     Abuse, AddressList, Budgets, By, Counts, Denial, Dialect, Dimension, Limit, Limiter, ListAction, Number,
     Plan, Proposed, Rate, Refund, Strikes, Window,
 };
+pub use super::raw_listen::{Certificate, Hsts, Listen, Tls, TlsVersion};
 pub use super::raw_routes::{Body, EncodedSlashes, Envelope, Mode, OnFailure, Route, Unmatched};
 pub use super::raw_shared::{Shared, SharedServer, WhenUnreachable};
 pub use super::raw_store::StoreRules;
@@ -114,14 +115,6 @@ fn default_admin() -> String {
 
 fn default_data() -> String {
     "./data".into()
-}
-
-/// One socket for clients.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Listen {
-    /// Address and port, such as `0.0.0.0:8080` or `[::]:8080`.
-    pub address: String,
 }
 
 /// Threads, draining.

@@ -42,6 +42,9 @@ fn load(text: &str, effects: Effects) -> Result<Loaded, Problems> {
 
 fn edge_in(folder: &Folder) -> String {
     folder.put("ceo.pem", PEM, 0o644);
+    let site = rcgen::generate_simple_self_signed(["edge.test".to_owned()]).expect("made");
+    folder.put("site.pem", &site.cert.pem(), 0o644);
+    folder.put("site.key", &site.signing_key.serialize_pem(), 0o600);
     folder.put("acme-edge.pem", PRIVATE, 0o600);
     folder.put("redis-ca.pem", PEM, 0o644);
     folder.put("globex-federation.key", "federation-key-0123456789abcdef\r\n", 0o600);
@@ -61,7 +64,7 @@ fn the_annotated_example_loads() {
         load(&text, Effects::None).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!((config.routes.len(), config.gateways.len(), config.nodes.len()), (21, 1, 2));
     assert_eq!(config.credentials[0].expires, Some(1_814_400_000));
-    assert_eq!(config.files.len(), 5, "{:?}", config.files);
+    assert_eq!(config.files.len(), 7, "{:?}", config.files);
     let odd: Vec<_> = warnings.iter().map(|w| w.message.as_str()).collect();
     assert_eq!(odd.len(), 1, "{odd:?}");
     assert!(odd[0].ends_with("is made at the start"), "{odd:?}");
@@ -100,7 +103,8 @@ fn the_quickstart_needs_nothing_and_stays_on_this_machine() {
     let around = Surroundings { env: &nothing, effects: Effects::None };
     let loaded = parse_in("conf/quickstart.yaml", QUICKSTART, around);
     let config = loaded.unwrap_or_else(|problems| panic!("{problems}")).config;
-    assert!(config.listen.iter().chain([&config.admin]).all(|address| address.ip().is_loopback()));
+    let clients = config.listen.iter().map(|listen| listen.address);
+    assert!(clients.chain([config.admin]).all(|address| address.ip().is_loopback()));
     assert_eq!(config.credentials.len(), 2);
 }
 

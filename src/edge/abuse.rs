@@ -35,6 +35,7 @@ fn why(rejection: &Rejection) -> Option<Strike> {
         Rejection::Denied(_)
         | Rejection::CoolingDown { .. }
         | Rejection::OverBudget(_)
+        | Rejection::HttpsRequired
         | Rejection::Path(_)
         | Rejection::NotFound
         | Rejection::Method { .. }

@@ -10,6 +10,7 @@ use super::live::Site;
 use super::observe::{self, Seen};
 use super::proxy;
 use super::respond;
+use super::tls::Secured;
 use crate::admission::Rejection;
 use crate::identity::head;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -28,8 +29,13 @@ pub(super) enum Early {
 
 /// Looks at a head that was examined.
 #[cold]
-pub(super) fn look(site: &Arc<Site>, peer: Option<IpAddr>, bytes: &[u8]) -> Early {
+pub(super) fn look(
+    site: &Arc<Site>,
+    (peer, secured): (Option<IpAddr>, Option<&Arc<Secured>>),
+    bytes: &[u8],
+) -> Early {
     let mut exchange = Box::new(Exchange::new(site));
+    exchange.secured = secured.cloned();
     let whole = exchange.live.clone();
     let Some(live) = whole.as_ref() else { return Early::Left };
     let Some(request) = head::parts(bytes, live.head).as_ref().and_then(Request::of) else {

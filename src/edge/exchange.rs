@@ -4,6 +4,7 @@ use super::federation::Arrived;
 use super::live::{Live, Passage, Site};
 use super::replay::Claim;
 use super::shared::Spent;
+use super::tls::Secured;
 use super::upstream::Pool;
 use crate::admission::{Admitted, Rejection, Trail};
 use crate::signatures::{Failure, Proved, Verified};
@@ -19,6 +20,8 @@ pub(super) struct Exchange {
     pub(super) request_id: RequestId,
     pub(super) live: Arc<Option<Live>>,
     pub(super) trail: Trail,
+    /// What is remembered of its connection, where that is over TLS.
+    pub(super) secured: Option<Arc<Secured>>,
     /// The Host field as it came.
     pub(super) host: Option<HeaderValue>,
     /// What admission said before there was a session, for the session to go on with.
@@ -76,6 +79,7 @@ impl Exchange {
             request_id: RequestId::fresh(),
             live: site.live.load_full(),
             trail: Trail::default(),
+            secured: None,
             host: None,
             verdict: None,
             admitted: None,

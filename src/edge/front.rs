@@ -4,11 +4,13 @@
 
 use super::door::Guest;
 use super::early::{self, Early};
+use super::entrance;
 use super::exchange::{Exchange, RequestId};
-use super::live::Site;
+use super::live::{Live, Site};
 use super::observe;
 use super::proxy::Proxy;
 use super::respond;
+use super::tls::Secured;
 use crate::admission::Rejection;
 use crate::identity::head::{self, Bounds, Progress};
 use async_trait::async_trait;
@@ -34,12 +36,12 @@ const FIRST_READ: usize = 2048;
 /// Longest silence of a client within a body.
 const BODY_READ: Duration = Duration::from_secs(30);
 /// Longest stall of a client that takes an answer.
-const WRITE: Duration = Duration::from_mins(1);
+pub(super) const WRITE: Duration = Duration::from_mins(1);
 /// How long, and for how many bytes, a refused client is listened to, so that it gets to read the answer.
-const LINGER: Duration = Duration::from_secs(2);
+pub(super) const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// The application that the listeners run.
+/// The application behind the entrance: one connection's requests, in turn.
 pub(super) struct Front {
     pub(super) proxy: Arc<HttpProxy<Proxy>>,
     pub(super) site: Arc<Site>,
@@ -77,11 +79,12 @@ impl HttpServerApp for Front {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        // No listener offers HTTP/2, so there is no other kind of session.
+        // Streams of HTTP/2 go by `streams`.
         let ServerSession::H1(session) = session else { return None };
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
         let mut guest = Guest::enter(&self.site, peer)?;
         let mut stream = session.into_inner();
+        let secured = Secured::of(stream.get_ssl_digest().as_ref());
         let mut idle = Idle::default();
         let mut manner = Manner::Usual;
         loop {
@@ -92,11 +95,11 @@ impl HttpServerApp for Front {
                     let whole = self.site.live.load_full();
                     let live = whole.as_ref().as_ref()?;
                     observe::refused_head(&self.site, live, peer, &rejection, &id, took);
-                    refuse(stream, &respond::raw(&rejection, &id)).await;
+                    refuse(stream, &respond::raw(&rejection, &id, secured.as_deref())).await;
                     return None;
                 }
                 Reading::Whole(bytes) => {
-                    let handed = match self.early(manner, peer, &bytes, shutdown) {
+                    let handed = match self.early(manner, (peer, secured.as_ref()), &bytes, shutdown) {
                         Early::Refused(answer) => {
                             write(&mut stream, &answer).await?;
                             continue;
@@ -125,12 +128,18 @@ impl HttpServerApp for Front {
 impl Front {
     /// Looks at a head before a session is made for it, on connections where that has a point.
     #[inline]
-    fn early(&self, manner: Manner, peer: Option<IpAddr>, bytes: &[u8], shutdown: &ShutdownWatch) -> Early {
+    fn early(
+        &self,
+        manner: Manner,
+        from: (Option<IpAddr>, Option<&Arc<Secured>>),
+        bytes: &[u8],
+        shutdown: &ShutdownWatch,
+    ) -> Early {
         match manner {
             Manner::Usual => Early::Left,
             // Pingora closes what is left when the edge goes down.
             Manner::Refused if *shutdown.borrow() => Early::Left,
-            Manner::Refused => early::look(&self.site, peer, bytes),
+            Manner::Refused => early::look(&self.site, from, bytes),
         }
     }
 
@@ -139,6 +148,46 @@ impl Front {
         let live = self.site.live.load();
         let live = live.as_ref().as_ref()?;
         Some(Terms { bounds: live.head, idle: live.keepalive, limit: live.head_timeout })
+    }
+}
+
+impl Front {
+    /// Bounds on heads, and how long a connection may be idle.
+    pub(super) fn idle_terms(&self) -> Option<(Bounds, Duration)> {
+        self.terms().map(|terms| (terms.bounds, terms.idle))
+    }
+
+    /// Sends every request of a connection to `https`, or refuses it; nothing in it goes further.
+    pub(super) async fn redirect(&self, mut stream: Stream, port: u16) {
+        let peer = entrance::peer(&stream);
+        let Some(mut guest) = Guest::enter(&self.site, peer) else { return };
+        let mut idle = Idle::default();
+        while let Some(terms) = self.terms() {
+            let (rejection, took) = match read(&mut stream, terms, &mut idle, &mut guest).await {
+                Reading::Closed => return,
+                Reading::Refused(rejection, took) => (rejection, took),
+                Reading::Whole(bytes) => match respond::redirect(&bytes, terms.bounds, port) {
+                    Some((answer, id)) => {
+                        self.told(|live| observe::redirected(&self.site, live, peer, &id));
+                        if write(&mut stream, &answer).await.is_none() {
+                            return;
+                        }
+                        continue;
+                    }
+                    None => (Rejection::HttpsRequired, Duration::ZERO),
+                },
+            };
+            let id = RequestId::fresh();
+            self.told(|live| observe::refused_head(&self.site, live, peer, &rejection, &id, took));
+            return refuse(stream, &respond::raw(&rejection, &id, None)).await;
+        }
+    }
+
+    fn told(&self, tell: impl FnOnce(&Live)) {
+        let whole = self.site.live.load_full();
+        if let Some(live) = whole.as_ref() {
+            tell(live);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::exchange::Exchange;
 use super::live::Live;
+use super::tls::Secured;
 use crate::admission::GatewayEntry;
 use crate::config::checked::Forwarded;
 use crate::identity::address::AddressText;
@@ -70,10 +71,12 @@ impl Origin {
     pub(super) fn of(live: &Live, peer: Option<IpAddr>, exchange: &Exchange, fields: &HeaderMap) -> Self {
         let trusted = peer.is_some_and(|peer| live.policy.trusts(peer));
         let told = |name: &str| trusted.then(|| fields.get(name).cloned()).flatten();
+        let own = if exchange.secured.is_some() { "https" } else { "http" };
+        let own = HeaderValue::from_static(own);
         let proto = told("x-forwarded-proto").filter(|proto| proto == "https" || proto == "http");
         Self {
             client: exchange.trail.client,
-            proto: proto.unwrap_or(HeaderValue::from_static("http")),
+            proto: proto.unwrap_or(own),
             host: told("x-forwarded-host").or_else(|| exchange.host.clone()),
         }
     }
@@ -144,6 +147,15 @@ pub(super) fn name_answer(fields: &mut HeaderMap, exchange: &Exchange) {
     fields.insert(X_REQUEST_ID, exchange.request_id.field());
     if let Some(dropped) = dropped(exchange) {
         fields.insert(X_MESSAGES_DROPPED, dropped);
+    }
+    keep_to_https(fields, exchange.secured.as_deref());
+}
+
+/// Tells browsers to come over `https` alone, where the socket's config says so. It is the edge's to say: what an
+/// upstream says of it does not count.
+pub(super) fn keep_to_https(fields: &mut HeaderMap, secured: Option<&Secured>) {
+    if let Some(hsts) = secured.and_then(|secured| secured.hsts.as_ref()) {
+        fields.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
 }
 

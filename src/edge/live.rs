@@ -2,11 +2,13 @@
 //! outlives reloads.
 
 use super::access_log::AccessLog;
+use super::entrance::Entries;
 use super::key_feeds::{Keys, Remembered};
 use super::outbox::Outbox;
 use super::replay::Replay;
 use super::shared::Shared;
 use super::signers::Signers;
+use super::tls::TlsError;
 use super::upstream::Pool;
 use crate::admission::Policy;
 use crate::admission::policy::PolicyError;
@@ -15,6 +17,7 @@ use crate::identity::head::Bounds;
 use crate::limits::{Limiter, Tick};
 use crate::metrics::{Metrics, RouteSeries, UNMATCHED};
 use arc_swap::ArcSwap;
+use rustls::server::ProducesTickets;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +25,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+
+/// Why a config cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// What decides cannot be compiled.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
 
 /// One config, compiled. An exchange keeps the one that it began with.
 pub struct Live {
@@ -40,6 +54,8 @@ pub struct Live {
     pub(super) pools: Vec<Arc<Pool>>,
     pub(super) gateways: Vec<Arc<Pool>>,
     pub(super) hub: Arc<Pool>,
+    /// What is spoken on each socket.
+    pub(super) entries: Entries,
     /// Most WebSockets at once.
     pub max_websockets: usize,
     /// Most bytes of held bodies.
@@ -59,8 +75,8 @@ impl Live {
     /// Compiles a config and looks up its upstreams' addresses.
     ///
     /// # Errors
-    /// [`PolicyError`].
-    pub async fn new(config: &Config, site: &Site, inner: &Inner) -> Result<Self, PolicyError> {
+    /// [`LiveError`].
+    pub async fn new(config: &Config, site: &Site, inner: &Inner) -> Result<Self, LiveError> {
         let policy = Policy::new(config, site.limiter.clone())?;
         let keys = Keys::begin(config, policy.nodes.clone(), site, inner).await;
         let mut pools = Vec::with_capacity(config.upstreams.len());
@@ -80,6 +96,7 @@ impl Live {
             max_websockets: config.server.max_websockets,
             max_held_bodies: config.server.max_held_bodies,
             hub: Arc::new(Pool::inside("hub", &inner.hub, &site.metrics)),
+            entries: Entries::new(config, &site.tickets)?,
             policy,
             keys,
             pools,
@@ -123,6 +140,8 @@ pub struct Site {
     in_flight: AtomicUsize,
     held: AtomicUsize,
     websockets: AtomicUsize,
+    /// What lets clients over TLS go on where they left off.
+    pub(super) tickets: Arc<dyn ProducesTickets>,
     /// Whose sockets are dialled before their connect.
     pub(super) signers: Signers,
     draining: watch::Sender<bool>,
@@ -154,6 +173,7 @@ impl Site {
             in_flight: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             websockets: AtomicUsize::new(0),
+            tickets: tickets()?,
             signers: Signers::default(),
             draining: watch::Sender::new(false),
             listening: AtomicBool::new(false),
@@ -241,6 +261,11 @@ impl Site {
         self.metrics.held_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
         Some(Passage { site: self.clone(), what: Kind::Held(bytes) })
     }
+}
+
+/// Keys of tickets are made here, changed every six hours and never leave memory.
+fn tickets() -> std::io::Result<Arc<dyn ProducesTickets>> {
+    rustls::crypto::ring::Ticketer::new().map_err(std::io::Error::other)
 }
 
 /// Whether someone listens. A socket that was given the very port it asks for has only met itself.

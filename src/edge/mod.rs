@@ -1,7 +1,8 @@
 //! Pingora's shell: sockets, clocks and the way of a request from head to log line. The only room that
 //! knows Pingora; what is decided here was decided by [`admission`](crate::admission).
 //!
-//! The way: [`door`] lets a connection in, [`front`] reads the head (and after a refusal [`early`] decides on the next),
+//! The way: [`entrance`] knows what is spoken where and shakes hands over [`tls`], [`door`] lets a connection in, [`front`] reads the
+//! head (and after a refusal [`early`] decides on the next) or [`streams`] takes it from a stream of HTTP/2,
 //! [`proxy`] walks it through admission, [`body`] holds what must be
 //! verified, [`upstream`] and [`headers`] send it on, or [`tunnel`] relays a WebSocket, [`respond`]
 //! answers refusals, [`observe`] tells what happened. [`federation`] is the border to other meshes, with the
@@ -14,6 +15,7 @@ mod body;
 mod bounded;
 mod door;
 mod early;
+mod entrance;
 mod exchange;
 pub mod explain;
 mod federation;
@@ -45,6 +47,8 @@ pub mod server;
 mod shared;
 mod sign;
 mod signers;
+mod streams;
+mod tls;
 mod tunnel;
 mod upstream;
 mod verify;

@@ -141,6 +141,22 @@ pub(super) fn refused_head(
     }
 }
 
+/// Counts and tells a request that was sent to `https`.
+pub(super) fn redirected(site: &Site, live: &Live, peer: Option<IpAddr>, id: &RequestId) {
+    const STATUS: u16 = 308;
+    live.unmatched.finished(STATUS);
+    live.unmatched.took(0.0);
+    if site.access_log.is_on() {
+        let mut line = Line::begin(id.as_str());
+        if let Some(peer) = peer {
+            line.word(member!("client"), AddressText::of(peer).as_bytes());
+        }
+        line.number(member!("status"), STATUS);
+        line.millis(member!("duration_ms"), Duration::ZERO);
+        site.access_log.line(unix_now(), &line);
+    }
+}
+
 fn line(
     live: &Live,
     exchange: &Exchange,

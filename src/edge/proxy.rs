@@ -11,6 +11,7 @@ use super::quotas;
 use super::respond;
 use super::shared;
 use super::sign;
+use super::tls::Secured;
 use super::tunnel;
 use super::upstream::Pool;
 use super::verify;
@@ -190,6 +191,9 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Self::CTX) -> pingora::Result<bool> {
+        if exchange.secured.is_none() {
+            exchange.secured = Secured::of(session.digest().and_then(|digest| digest.ssl_digest.as_ref()));
+        }
         let whole = exchange.live.clone();
         let live = whole.as_ref().as_ref().ok_or_else(unconfigured)?;
         let refused = match self.gates(live, session, exchange).await? {
@@ -404,6 +408,14 @@ impl ProxyHttp for Proxy {
             bytes_out: session.body_bytes_sent(),
         };
         observe::finished(&self.site, exchange, &seen, error);
+        if let (Some(secured), true) = (&exchange.secured, session.is_http2()) {
+            match error {
+                Some(error) if error.esource() == &ErrorSource::Downstream => {
+                    secured.taken_back(&self.site.metrics);
+                }
+                Some(_) | None => secured.answered(),
+            }
+        }
     }
 
     /// The access log tells it, once.

@@ -3,9 +3,8 @@
 //! A reload is all or nothing: a file with a mistake leaves the old config in force, says why in the log,
 //! and shows in the metrics. Requests in flight keep the config that they began with.
 
-use super::live::{Inner, Live, Site, unix_now};
-use crate::admission::policy::PolicyError;
-use crate::config::checked::Config;
+use super::live::{Inner, Live, LiveError, Site, unix_now};
+use crate::config::checked::{Config, Fingerprint};
 use crate::config::{self, Effects, Problems};
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
@@ -47,6 +46,14 @@ impl Source {
             Self::Builtin(name, text) => config::parse(name, text, effects),
         }
     }
+
+    /// [`load`](Self::load) beside certificates that serve already.
+    fn load_beside(&self, serving: &[Fingerprint]) -> Result<config::Loaded, Problems> {
+        match self {
+            Self::File(path) => config::load_beside(path, Effects::Create, serving),
+            Self::Builtin(..) => self.load(Effects::Create),
+        }
+    }
 }
 
 /// Called with each config that comes into force.
@@ -69,7 +76,7 @@ impl Reloader {
     ///
     /// # Errors
     /// When it cannot be compiled; the old one stays in force.
-    pub async fn apply(&self, config: &Config) -> Result<(), PolicyError> {
+    pub async fn apply(&self, config: &Config) -> Result<(), LiveError> {
         let live = Live::new(config, &self.site, &self.inner).await?;
         self.site.live.store(Arc::new(Some(live)));
         for listener in &self.listeners {
@@ -78,6 +85,7 @@ impl Reloader {
         let metrics = &self.site.metrics;
         metrics.config_loaded.set(i64::try_from(unix_now().as_secs()).unwrap_or(i64::MAX));
         metrics.config_stale.set(0);
+        metrics.certificates(config.certificates().map(|one| (one.file.as_str(), one.not_after)));
         Ok(())
     }
 
@@ -136,7 +144,8 @@ impl Reloader {
 
     async fn swap(&self, in_force: &mut InForce) -> Result<Change, String> {
         let (source, files) = (self.source.clone(), in_force.config.files.clone());
-        let read = move || (contents(&files), source.load(Effects::Create));
+        let serving: Vec<_> = in_force.config.certificates().map(|one| one.fingerprint).collect();
+        let read = move || (contents(&files), source.load_beside(&serving));
         let (before, loaded) = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?;
         let new = loaded.map_err(|problems| problems.to_string())?.config;
         if before == in_force.contents && new.fingerprint == in_force.config.fingerprint {
@@ -205,6 +214,11 @@ fn stamp(file: &Path) -> Stamp {
     Some((about.modified().ok()?, about.len(), about.ino()))
 }
 
+/// Whether both listen on the same addresses; what is spoken there changes at once.
+fn same_sockets(old: &Config, new: &Config) -> bool {
+    old.listen.iter().map(|one| one.address).eq(new.listen.iter().map(|one| one.address))
+}
+
 fn same_server(old: &Config, new: &Config) -> bool {
     match (&old.shared, &new.shared) {
         (Some(old), Some(new)) => old.is_same(new),
@@ -216,7 +230,7 @@ fn same_server(old: &Config, new: &Config) -> bool {
 /// Says which changes wait for a restart: what is bound or opened once.
 fn needs_restart(old: &Config, new: &Config) {
     let changed = [
-        ("listen", old.listen != new.listen),
+        ("listen", !same_sockets(old, new)),
         ("admin", old.admin != new.admin),
         ("data", old.data != new.data),
         ("server.threads", old.server.threads != new.server.threads),

@@ -5,9 +5,11 @@ use super::exchange::{Exchange, RequestId};
 use super::headers;
 use super::limits as limits_told;
 use super::live::Live;
+use super::tls::Secured;
 use super::verify;
 use crate::admission::Rejection;
 use crate::config::checked::Denial;
+use crate::identity::head::{self, Bounds};
 use crate::limits::headers::Problem;
 use crate::limits::{Decision, RuleSet};
 use bytes::Bytes;
@@ -29,6 +31,7 @@ pub(super) async fn refuse(
 ) -> pingora::Result<()> {
     if rejection == Rejection::Denied(Denial::Close) {
         session.set_keepalive(None);
+        exchange.secured.iter().for_each(|secured| secured.close());
         exchange.rejection = Some(rejection);
         return Ok(());
     }
@@ -51,6 +54,7 @@ fn answer(exchange: &Exchange, rejection: &Rejection) -> (response::Parts, Bytes
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     head.headers.insert(header::CACHE_CONTROL, NO_STORE);
     head.headers.insert(headers::X_REQUEST_ID, exchange.request_id.field());
+    headers::keep_to_https(&mut head.headers, exchange.secured.as_deref());
     fields(rejection, &mut head.headers);
     (head, body)
 }
@@ -158,10 +162,44 @@ fn members(text: &mut String, problem: Problem, status: u16, limits: Option<(&Ru
 }
 
 /// The whole answer to a head that was refused before there was a session; the connection closes after it.
-pub(super) fn raw(rejection: &Rejection, id: &RequestId) -> Vec<u8> {
+pub(super) fn raw(rejection: &Rejection, id: &RequestId, secured: Option<&Secured>) -> Vec<u8> {
     let answer = rejection.answer();
     let reason = http::StatusCode::from_u16(answer.status).ok().and_then(|status| status.canonical_reason());
-    let id = id.as_str();
+    let (kind, body) = plain(rejection, id);
+    let hsts = secured.and_then(|secured| secured.hsts.as_ref()?.to_str().ok());
+    let hsts = hsts.map(|hsts| format!("strict-transport-security: {hsts}\r\n")).unwrap_or_default();
+    format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
+         x-request-id: {}\r\n{hsts}connection: close\r\n\r\n{body}",
+        answer.status,
+        reason.unwrap_or("Refused"),
+        body.len(),
+        id.as_str(),
+    )
+    .into_bytes()
+}
+
+/// The same for a head in frames, whose connection goes on.
+pub(super) fn framed(
+    rejection: &Rejection,
+    id: &RequestId,
+    secured: Option<&Secured>,
+) -> (ResponseHeader, Bytes) {
+    let mut head = http::Response::new(()).into_parts().0;
+    head.status =
+        StatusCode::from_u16(rejection.answer().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let (kind, body) = plain(rejection, id);
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    head.headers.insert(header::CACHE_CONTROL, NO_STORE);
+    head.headers.insert(headers::X_REQUEST_ID, id.field());
+    headers::keep_to_https(&mut head.headers, secured);
+    (ResponseHeader::from(head), Bytes::from(body))
+}
+
+/// What a refusal says of which nothing but the head is known: its type and its text.
+fn plain(rejection: &Rejection, id: &RequestId) -> (&'static str, String) {
+    let answer = rejection.answer();
     let mut body = String::from("{");
     let kind = match rejection.problem() {
         Some(problem) => {
@@ -173,15 +211,64 @@ pub(super) fn raw(rejection: &Rejection, id: &RequestId) -> Vec<u8> {
     for part in ["\"error\":\"", answer.error, "\",\"code\":\"", answer.code] {
         body.push_str(part);
     }
-    for part in ["\",\"request_id\":\"", id, "\"}\n"] {
+    for part in ["\",\"request_id\":\"", id.as_str(), "\"}\n"] {
         body.push_str(part);
     }
-    format!(
-        "HTTP/1.1 {} {}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
-         x-request-id: {id}\r\nconnection: close\r\n\r\n{body}",
-        answer.status,
-        reason.unwrap_or("Refused"),
-        body.len(),
-    )
-    .into_bytes()
+    (kind, body)
+}
+
+/// The answer that sends a request to `https`, where it may be sent there: what has a body, or changes something, has
+/// been heard by everyone on the way already, and is better told so.
+pub(super) fn redirect(bytes: &[u8], bounds: Bounds, port: u16) -> Option<(Vec<u8>, RequestId)> {
+    let parts = head::parts(bytes, bounds)?;
+    if !matches!(parts.method, b"GET" | b"HEAD") {
+        return None;
+    }
+    let (_, host) = parts.fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"host"))?;
+    let host = without_port(std::str::from_utf8(host).ok()?);
+    let target = std::str::from_utf8(parts.target).ok()?;
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let id = RequestId::fresh();
+    let answer = format!(
+        "HTTP/1.1 308 Permanent Redirect\r\nlocation: https://{host}{port}{target}\r\ncontent-length: 0\r\n\
+         cache-control: no-store\r\nx-request-id: {}\r\nconnection: keep-alive\r\n\r\n",
+        id.as_str()
+    );
+    Some((answer.into_bytes(), id))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rfind(':') {
+        Some(at) if !host[at..].contains(']') => &host[..at],
+        Some(_) | None => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { max_bytes: 16_384, max_fields: 64 };
+
+    fn check(head: &str, port: u16) -> Option<String> {
+        let (answer, _) = redirect(head.as_bytes(), BOUNDS, port)?;
+        let answer = String::from_utf8(answer).unwrap();
+        answer.lines().find_map(|line| line.strip_prefix("location: ")).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_look_is_sent_to_the_same_place_over_https() {
+        let get = |host: &str| format!("GET /a?b=c HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(check(&get("site.test"), 443).as_deref(), Some("https://site.test/a?b=c"));
+        assert_eq!(check(&get("site.test:80"), 8443).as_deref(), Some("https://site.test:8443/a?b=c"));
+        assert_eq!(check(&get("[::1]:80"), 443).as_deref(), Some("https://[::1]/a?b=c"));
+        assert_eq!(check(&get("[::1]"), 443).as_deref(), Some("https://[::1]/a?b=c"));
+    }
+
+    #[test]
+    fn what_came_in_the_clear_and_changes_something_is_not_sent_on() {
+        for head in ["POST /a HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a HTTP/1.0\r\n\r\n"] {
+            assert_eq!(check(head, 443), None, "{head}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Binds the listeners, runs Pingora, and ends the process once it has drained.
 
+use super::entrance::Entrance;
 use super::front::Front;
 use super::live::Site;
 use super::proxy::Proxy;
@@ -37,7 +38,7 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`].
 pub fn probe(config: &Config) -> Result<(), StartError> {
-    for &address in &config.listen {
+    for address in config.listen.iter().map(|one| one.address) {
         std::net::TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })?;
     }
     Ok(())
@@ -48,13 +49,14 @@ pub fn serve(config: &Config, site: &Arc<Site>) {
     let mut server = Server::new_with_opt_and_conf(None, conf(config));
     server.bootstrap();
     let proxy = Arc::new(http_proxy(&server.configuration, Proxy { site: site.clone() }));
-    let mut front = Service::new("edge".into(), Front { proxy, site: site.clone() });
-    for address in &config.listen {
-        front.add_tcp(&address.to_string());
+    let front = Arc::new(Front { proxy, site: site.clone() });
+    let mut entrance = Service::new("edge".into(), Entrance { front, site: site.clone() });
+    for listen in &config.listen {
+        entrance.add_tcp(&listen.address.to_string());
     }
     server
         .add_service(background_service("drain", Drain { site: site.clone(), longest: config.server.drain }));
-    server.add_service(front);
+    server.add_service(entrance);
     server.run(RunArgs::default());
     site.access_log.flush();
 }

@@ -123,6 +123,69 @@ pub fn parts(bytes: &[u8], bounds: Bounds) -> Option<Parts<'_>> {
     (walk.at == bytes.len()).then_some(Parts { method: line.method, target: line.target, is_http11, fields })
 }
 
+/// A head that came in frames (HTTP/2), which a codec has taken apart already.
+#[derive(Debug)]
+pub struct Framed<'a, F> {
+    /// Method.
+    pub method: &'a [u8],
+    /// Path and query.
+    pub target: &'a [u8],
+    /// Whom it is for.
+    pub host: &'a [u8],
+    /// Names in lower case, and values.
+    pub fields: F,
+}
+
+/// The same guard over a head in frames: what it passes can be said in HTTP/1.1 with the same one reading.
+///
+/// # Errors
+/// [`HeadFault`]: the stream must be answered with it.
+pub fn frame<'a>(
+    head: Framed<'a, impl Iterator<Item = (&'a [u8], &'a [u8])>>,
+    bounds: Bounds,
+) -> Result<(), HeadFault> {
+    method(head.method)?;
+    let target = [head.target, b" "].concat();
+    let mut walk = Walk { bytes: &target, at: 0 };
+    match walk.target() {
+        Ok(_) if walk.at == target.len() => {}
+        Ok(_) | Err(_) => return Err(HeadFault::Target),
+    }
+    let mut framing = Framing::default();
+    let mut size = head.method.len() + head.target.len() + head.host.len();
+    for (count, (name, value)) in head.fields.enumerate() {
+        size += name.len() + value.len();
+        if count >= bounds.max_fields {
+            return Err(HeadFault::TooManyFields);
+        }
+        if size > bounds.max_bytes {
+            return Err(HeadFault::TooLarge);
+        }
+        of_one_connection(name)?;
+        if !value.iter().all(|&b| CLASSES[usize::from(b)] & VALUE != 0) {
+            return Err(HeadFault::FieldValue);
+        }
+        // The codec has seen to it that a Host field says the same.
+        if name != b"host" {
+            framing.field(name, value)?;
+        }
+    }
+    framing.host(head.host)
+}
+
+/// What HTTP/2 has no use for (RFC 9113 section 8.2.2).
+fn of_one_connection(name: &[u8]) -> Result<(), HeadFault> {
+    match name {
+        b"transfer-encoding" => Err(HeadFault::TransferEncoding),
+        b"connection" | b"keep-alive" | b"proxy-connection" | b"upgrade" => Err(HeadFault::FieldName),
+        _ => Ok(()),
+    }
+}
+
+fn method(method: &[u8]) -> Result<(), HeadFault> {
+    if method == b"CONNECT" || method == b"TRACE" { Err(HeadFault::Method) } else { Ok(()) }
+}
+
 /// Why a walk ends before the empty line.
 enum Stop {
     /// The bytes are at their end.
@@ -171,9 +234,7 @@ impl<'a> Walk<'a> {
         if method.is_empty() || self.peek()? != b' ' {
             return Err(HeadFault::RequestLine.into());
         }
-        if method == b"CONNECT" || method == b"TRACE" {
-            return Err(HeadFault::Method.into());
-        }
+        self::method(method)?;
         self.at += 1;
         let target = self.target()?;
         let version = match self.run(PATH)? {

@@ -129,9 +129,28 @@ fn named<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
         .collect()
 }
 
+/// Makes the certificates that a config has, each with the key that stands beside it; the keys' files.
+fn certificates<'t>(folder: &Temp, place: &str, text: &'t str) -> Vec<&'t str> {
+    let mut keys = Vec::new();
+    for line in text.lines() {
+        let (chain, key) = (named(line, "chain: "), named(line, "key: { file: "));
+        let ([chain], [key]) = (&chain[..], &key[..]) else { continue };
+        let made = rcgen::generate_simple_self_signed(["edge.test".to_owned()]).expect("a certificate");
+        for (file, text) in [(chain, made.cert.pem()), (key, made.signing_key.serialize_pem())] {
+            owners_alone(&folder.write(file.trim_start_matches(place).trim_start_matches('/'), text));
+        }
+        keys.push(*key);
+    }
+    keys
+}
+
+fn owners_alone(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a file has an owner");
+}
+
 /// Checks a config in which files and variables that an operator would have are stood in for.
 fn check(name: &str, text: &str) {
-    use std::os::unix::fs::PermissionsExt as _;
     let folder = Temp::new();
     let place = folder.path().display().to_string();
     let text = text.replace(" /etc/", &format!(" {place}/etc/")).replace(" /var/", &format!(" {place}/var/"));
@@ -143,7 +162,8 @@ fn check(name: &str, text: &str) {
         );
     }
     let private = named(&text, "private_key: { file: ");
-    for file in named(&text, "file: ") {
+    let keys = certificates(&folder, &place, &text);
+    for file in named(&text, "file: ").into_iter().filter(|file| !keys.contains(file)) {
         let is_public = file.contains(".pem") || file.contains(".pub");
         let content = match (private.contains(&file), is_public) {
             (true, _) => PRIVATE_KEY.to_owned(),
@@ -151,7 +171,7 @@ fn check(name: &str, text: &str) {
             (false, false) => stand_in(file),
         };
         let path = folder.write(file.trim_start_matches(&place).trim_start_matches('/'), content);
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a file has an owner");
+        owners_alone(&path);
     }
     let path = folder.write("edge.yaml", &text);
     let output =

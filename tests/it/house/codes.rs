@@ -30,6 +30,7 @@ pub(crate) const REFUSALS: &[(&str, u16)] = &[
     ("forbidden", 403),
     ("head_timeout", 408),
     ("head_too_large", 431),
+    ("https_required", 403),
     ("internal", 500),
     ("invalid_json", 400),
     ("key_unknown", 401),

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 /// A config in the making. Entries are written as an operator would write them, without the braces.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Site {
+    listen: Vec<String>,
     top: Vec<String>,
     tenants: Vec<String>,
     credentials: Vec<String>,
@@ -27,6 +28,12 @@ impl Site {
     /// A line at the top level, such as `allow_literal_secrets: true`.
     pub(crate) fn top(mut self, line: &str) -> Self {
         self.top.push(line.into());
+        self
+    }
+
+    /// One more socket for clients, in the operator's words.
+    pub(crate) fn listen(mut self, entry: &str) -> Self {
+        self.listen.push(format!(", {{ {entry} }}"));
         self
     }
 
@@ -122,8 +129,10 @@ impl Site {
 
     /// The file. `$FOLDER` in entries is the test's folder.
     pub(crate) fn text(&self, listen: SocketAddr, admin: SocketAddr, folder: &str) -> String {
-        let mut out =
-            format!("listen: [{{ address: \"{listen}\" }}]\nadmin: \"{admin}\"\ndata: \"{folder}/data\"\n");
+        let more = self.listen.concat();
+        let mut out = format!(
+            "listen: [{{ address: \"{listen}\" }}{more}]\nadmin: \"{admin}\"\ndata: \"{folder}/data\"\n"
+        );
         for line in &self.top {
             writeln!(out, "{line}").expect("a text can be written to");
         }
