@@ -37,7 +37,7 @@ impl House {
         };
         let config = format!(
             "listen: \"{address}\"\ndatabase: mesh.db\ntrust: {{ shared_secret: {SECRET} }}\n\
-             allow_literal_secrets: true\nembeddings: {{ source: {source} }}\nlog: {{ level: warn }}\n"
+             allow_literal_secrets: true\nembeddings: {{ source: {source} }}\nrules: {{ sweep_every: 1s }}\nlog: {{ level: warn }}\n"
         );
         std::fs::write(folder.join("store.yaml"), config)?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_mesh-store"));
@@ -63,6 +63,24 @@ impl House {
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).ok_or("no RssAnon")?;
         let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kilobytes / 1024.0)
+    }
+
+    /// Waits until upkeep has made the search index one piece, as it does by itself after many writes.
+    pub(crate) fn rest(&self, rows: usize) -> Result<(), Fault> {
+        let file = rusqlite::Connection::open_with_flags(
+            self.folder.join("mesh.db"),
+            rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
+        )?;
+        let merged = "SELECT coalesce((SELECT value FROM store_facts WHERE name = 'search_merged'), 0)";
+        let deadline = Instant::now() + Duration::from_secs(600);
+        // What upkeep leaves for another time is a fifth of all at the most.
+        while file.query_row(merged, [], |row| row.get::<_, i64>(0))? < i64::try_from(rows)? / 5 * 4 {
+            if Instant::now() > deadline {
+                return Err("upkeep does not end".into());
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(())
     }
 
     /// Puts rows `from..to` of a tenant, a thousand at a time.

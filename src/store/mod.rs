@@ -364,6 +364,11 @@ impl Store {
         Ok(swept)
     }
 
+    /// Upkeep of the database's own, for no tenant.
+    pub(crate) async fn tidy(&self) -> Result<(), StoreError> {
+        self.repository.tidy().await
+    }
+
     /// An ear that hears when the tenant's feed may have grown; none when too many listen.
     pub(crate) fn listen(&self, access: &Access) -> Option<tokio::sync::watch::Receiver<()>> {
         self.bells.listen(access.tenant())

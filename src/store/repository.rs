@@ -151,6 +151,15 @@ impl Repository {
         }
     }
 
+    /// What is done now and then so that reads stay quick.
+    pub(crate) async fn tidy(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(engine) => engine.tidy().await,
+            // Its own autovacuum does it.
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
     /// Everything kept of the first `most` rows, gone ones too, after this one.
     pub(crate) async fn dossiers(
         &self,

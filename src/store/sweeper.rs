@@ -39,7 +39,11 @@ async fn round(store: &Store) -> Result<(), StoreError> {
         }
         tenants = left;
     }
-    Ok(())
+    match store.tidy().await {
+        // Those who write come first.
+        Ok(()) | Err(StoreError::Busy) => Ok(()),
+        Err(error @ StoreError::Failed) => Err(error),
+    }
 }
 
 /// Sweeps one tenant; says whether there may be more to do.

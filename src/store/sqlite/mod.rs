@@ -89,8 +89,8 @@ impl Engine {
         let tenant = access.tenant().clone();
         let work = move |conn: &Connection, now| {
             let mut done = Vec::with_capacity(writes.len());
-            for (index, write) in writes.into_iter().enumerate() {
-                match commit::apply(conn, &tenant, write, bounds, now)? {
+            for (index, write) in writes.iter().enumerate() {
+                match commit::apply(conn, &tenant, write.clone(), bounds, now)? {
                     Ok(one) => done.push(one),
                     Err(conflict) => return Ok(Verdict::Undo(Err((index, conflict)))),
                 }
@@ -182,6 +182,14 @@ impl Engine {
         let work =
             move |conn: &Connection, now| Ok(Verdict::Keep(sweep::sweep(conn, &tenant, &due, &upkeep, now)?));
         self.writer.write(work).await
+    }
+
+    /// Makes the search index one piece where that is worth it, in short transactions that let others in between.
+    pub(super) async fn tidy(&self) -> Result<(), StoreError> {
+        let Some(newest) = self.readers.ask(search::scattered_up_to).await? else { return Ok(()) };
+        self.writer.write(|conn, _| search::begin_merge(conn).map(Verdict::Keep)).await?;
+        while self.writer.write(|conn, _| search::merge_some(conn).map(Verdict::Keep)).await? {}
+        self.writer.write(move |conn, _| search::merged(conn, newest).map(Verdict::Keep)).await
     }
 
     pub(super) async fn dossiers(

@@ -11,6 +11,11 @@ use crate::store::search::{Looked, searched_text};
 use rusqlite::{Connection, params};
 use std::fmt::Write;
 
+/// Entries since the last merge from which on another is worth its work; with many entries it is a quarter of them.
+const SCATTERED: i64 = 5000;
+/// Pages (of about 4 KiB) that are merged in one transaction: writers wait some milliseconds for it.
+const MERGED_PAGES: i64 = 32;
+
 /// The memories that have all of these words, newest first, at most `most`.
 ///
 /// # Errors
@@ -80,6 +85,53 @@ pub(crate) fn remove_all(conn: &Connection, tenant: &TenantId) -> rusqlite::Resu
            (SELECT place FROM mesh_rows WHERE tenant_id = ?1 AND place IS NOT NULL)",
         [tenant.as_str()],
     )?;
+    Ok(())
+}
+
+/// The newest place in the index, when enough was written since the index was made one piece to do that again. Each
+/// transaction adds a piece, and a search looks into every piece.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(crate) fn scattered_up_to(conn: &Connection) -> rusqlite::Result<Option<i64>> {
+    let (newest, merged): (i64, i64) = conn
+        .prepare_cached(
+            "SELECT coalesce((SELECT max(id) FROM mesh_memory_fts_content), 0),
+               coalesce((SELECT value FROM store_facts WHERE name = 'search_merged'), 0)",
+        )?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let least = SCATTERED.max(merged / 4);
+    Ok((newest - merged >= least).then_some(newest))
+}
+
+/// Puts all pieces on one level, from which [`merge_some`] makes one of them.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(crate) fn begin_merge(conn: &Connection) -> rusqlite::Result<()> {
+    conn.prepare_cached("INSERT INTO mesh_memory_fts (mesh_memory_fts, rank) VALUES ('merge', ?1)")?
+        .execute([-MERGED_PAGES])?;
+    Ok(())
+}
+
+/// Merges a little; says whether there may be more to merge.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(crate) fn merge_some(conn: &Connection) -> rusqlite::Result<bool> {
+    let before = conn.total_changes();
+    conn.prepare_cached("INSERT INTO mesh_memory_fts (mesh_memory_fts, rank) VALUES ('merge', ?1)")?
+        .execute([MERGED_PAGES])?;
+    // FTS5 tells in this way (sqlite.org/fts5.html, "The merge Command"): the statement itself is one change.
+    Ok(conn.total_changes() - before >= 2)
+}
+
+/// Notes that the index is one piece up to here.
+///
+/// # Errors
+/// What `SQLite` says.
+pub(crate) fn merged(conn: &Connection, newest: i64) -> rusqlite::Result<()> {
+    conn.execute("INSERT OR REPLACE INTO store_facts (name, value) VALUES ('search_merged', ?1)", [newest])?;
     Ok(())
 }
 
@@ -228,6 +280,29 @@ mod tests {
         assert!(keys(&conn, "acme", "attack", None, 25).is_empty());
         assert_eq!(keys(&conn, "acme", "retreat", None, 25), ["plan"]);
         assert_eq!(keys(&conn, "globex", "dawn", None, 25), ["plan"]);
+    }
+
+    #[test]
+    fn a_scattered_index_becomes_one_piece_and_finds_the_same() {
+        let conn = filled();
+        assert_eq!(scattered_up_to(&conn), Ok(None));
+        for n in 0..SCATTERED {
+            put(&conn, &tenant("acme"), memory("mesh", &format!("k{n}"), &format!("\"word{n}\"")), 6);
+        }
+        let pieces = || -> i64 {
+            let level = "SELECT count(DISTINCT segid) FROM mesh_memory_fts_idx";
+            conn.query_row(level, [], |row| row.get(0)).unwrap()
+        };
+        assert!(pieces() > 1);
+        let newest = scattered_up_to(&conn).unwrap().unwrap();
+        begin_merge(&conn).unwrap();
+        while merge_some(&conn).unwrap() {}
+        merged(&conn, newest).unwrap();
+        assert_eq!((pieces(), scattered_up_to(&conn)), (1, Ok(None)));
+        assert_eq!(keys(&conn, "acme", "word77", None, 25), ["k77"]);
+        assert_eq!(keys(&conn, "globex", "dawn", None, 25), ["plan"]);
+        put(&conn, &tenant("acme"), memory("mesh", "k77", "\"other\""), 7);
+        assert!(keys(&conn, "acme", "word77", None, 25).is_empty());
     }
 
     proptest! {

@@ -4,7 +4,7 @@
 
 use crate::store::clock::Clock;
 use crate::store::error::{OpenError, StoreError};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -12,9 +12,6 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Most writes in one transaction.
 const MOST_AT_ONCE: usize = 256;
-
-/// One write, to be done within a transaction at this Unix second.
-type Order = Box<dyn FnOnce(&Connection, i64) -> rusqlite::Result<Verdict<Announcement>> + Send>;
 
 /// What becomes of a piece of work that did not fail.
 pub(crate) enum Verdict<T> {
@@ -24,14 +21,45 @@ pub(crate) enum Verdict<T> {
     Undo(T),
 }
 
-/// Tells a caller that its write is on the disk. Dropped untold it reads as a failure at the other
-/// end, so every way out of here but a commit is a failure.
-type Announcement = Box<dyn FnOnce()>;
+/// One write, to be done within a transaction, and once more when that transaction is given up.
+trait Order: Send {
+    /// Does the work at this Unix second; says whether it is to be kept.
+    fn run(&mut self, conn: &Connection, now: i64) -> rusqlite::Result<bool>;
+
+    /// Tells the caller that its write is on the disk. An order dropped untold reads as a failure at
+    /// the other end, so every way out of here but a commit is a failure.
+    fn announce(self: Box<Self>);
+}
+
+struct Job<W, T> {
+    work: W,
+    outcome: Option<T>,
+    answer: oneshot::Sender<T>,
+}
+
+impl<T: Send, W: FnMut(&Connection, i64) -> rusqlite::Result<Verdict<T>> + Send> Order for Job<W, T> {
+    fn run(&mut self, conn: &Connection, now: i64) -> rusqlite::Result<bool> {
+        self.outcome = None;
+        let (outcome, keep) = match (self.work)(conn, now)? {
+            Verdict::Keep(outcome) => (outcome, true),
+            Verdict::Undo(outcome) => (outcome, false),
+        };
+        self.outcome = Some(outcome);
+        Ok(keep)
+    }
+
+    fn announce(self: Box<Self>) {
+        if let Some(outcome) = self.outcome {
+            // A caller that went away has its write all the same.
+            let _ = self.answer.send(outcome);
+        }
+    }
+}
 
 /// The way to the writing thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    orders: Option<mpsc::Sender<Order>>,
+    orders: Option<mpsc::Sender<Box<dyn Order>>>,
     commits: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
@@ -52,25 +80,18 @@ impl Writer {
         Ok(Self { orders: Some(orders), commits, thread: Some(thread) })
     }
 
-    /// Does the work and answers when it is on the disk.
+    /// Does the work and answers when it is on the disk. The work is done again where others of its
+    /// transaction had to be undone, and must then do the same.
     ///
     /// # Errors
     /// [`StoreError::Busy`] when too much waits, [`StoreError::Failed`] when nothing was written.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection, i64) -> rusqlite::Result<Verdict<T>> + Send + 'static,
+        work: impl FnMut(&Connection, i64) -> rusqlite::Result<Verdict<T>> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, done) = oneshot::channel();
-        let order: Order = Box::new(move |conn, now| {
-            // A caller that went away has its write all the same.
-            let announce = |outcome| -> Announcement { Box::new(move || drop(answer.send(outcome))) };
-            Ok(match work(conn, now)? {
-                Verdict::Keep(outcome) => Verdict::Keep(announce(outcome)),
-                Verdict::Undo(outcome) => Verdict::Undo(announce(outcome)),
-            })
-        });
         let orders = self.orders.as_ref().ok_or(StoreError::Failed)?;
-        orders.try_send(order).map_err(|refused| match refused {
+        orders.try_send(Box::new(Job { work, outcome: None, answer })).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => StoreError::Busy,
             mpsc::error::TrySendError::Closed(_) => StoreError::Failed,
         })?;
@@ -98,57 +119,73 @@ impl Drop for Writer {
     }
 }
 
-fn run(mut conn: Connection, mut queue: mpsc::Receiver<Order>, commits: &AtomicU64, clock: &Clock) {
+fn run(mut conn: Connection, mut queue: mpsc::Receiver<Box<dyn Order>>, commits: &AtomicU64, clock: &Clock) {
     let mut orders = Vec::with_capacity(MOST_AT_ONCE);
     while queue.blocking_recv_many(&mut orders, MOST_AT_ONCE) > 0 {
-        let count = orders.len();
-        match commit(&mut conn, orders.drain(..), clock.seconds()) {
-            Ok(announcements) => {
+        match commit(&mut conn, &mut orders, clock.seconds()) {
+            Ok(()) => {
                 commits.fetch_add(1, Ordering::Relaxed);
-                for announce in announcements {
-                    announce();
-                }
+                orders.drain(..).for_each(Order::announce);
             }
             Err(error) => {
-                tracing::error!(%error, writes = count, "nothing was written: the transaction failed");
+                tracing::error!(%error, writes = orders.len(), "nothing was written: the transaction failed");
+                orders.clear();
             }
         }
     }
 }
 
-/// Each order in a savepoint of its own: one that fails takes nothing of the others with it.
-fn commit(
-    conn: &mut Connection,
-    orders: impl Iterator<Item = Order>,
-    now: i64,
-) -> rusqlite::Result<Vec<Announcement>> {
-    let mut tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut announcements = Vec::new();
+/// Leaves the orders that are to be announced.
+fn commit(conn: &mut Connection, orders: &mut Vec<Box<dyn Order>>, now: i64) -> rusqlite::Result<()> {
+    let done = together(conn, orders, now)?;
+    if done { Ok(()) } else { apart(conn, orders, now) }
+}
+
+/// All orders without a savepoint, at each of which the search index would be written out. Says whether
+/// that went well: where one failed, or is undone after it wrote, nothing was done.
+fn together(conn: &mut Connection, orders: &mut [Box<dyn Order>], now: i64) -> rusqlite::Result<bool> {
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for order in orders {
-        let savepoint = tx.savepoint()?;
-        match order(&savepoint, now) {
-            Ok(Verdict::Keep(announcement)) => {
-                savepoint.commit()?;
-                announcements.push(announcement);
-            }
-            Ok(Verdict::Undo(announcement)) => {
-                // Dropped, it is rolled back.
-                drop(savepoint);
-                announcements.push(announcement);
-            }
-            Err(error) => {
-                drop(savepoint);
-                // A full disk or a broken one ends the whole transaction; to go on would open a new one
-                // without the writes before.
-                if tx.is_autocommit() {
-                    return Err(error);
-                }
-                tracing::error!(%error, "a write failed");
-            }
+        let before = tx.total_changes();
+        match order.run(&tx, now) {
+            Ok(true) => {}
+            Ok(false) if tx.total_changes() == before => {}
+            Ok(false) | Err(_) => return Ok(false),
         }
     }
     tx.commit()?;
-    Ok(announcements)
+    Ok(true)
+}
+
+/// Each order in a savepoint of its own: one that fails takes nothing of the others with it.
+fn apart(conn: &mut Connection, orders: &mut Vec<Box<dyn Order>>, now: i64) -> rusqlite::Result<()> {
+    let mut tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut failed = Ok(());
+    orders.retain_mut(|order| {
+        failed.is_ok()
+            && within(&mut tx, order.as_mut(), now).unwrap_or_else(|error| {
+                // A full disk or a broken one ends the whole transaction; to go on would open a new one
+                // without the writes before.
+                if tx.is_autocommit() {
+                    failed = Err(error);
+                } else {
+                    tracing::error!(%error, "a write failed");
+                }
+                false
+            })
+    });
+    failed?;
+    tx.commit()
+}
+
+/// Says that the order is to be announced.
+fn within(tx: &mut Transaction<'_>, order: &mut dyn Order, now: i64) -> rusqlite::Result<bool> {
+    // Dropped, it is rolled back.
+    let savepoint = tx.savepoint()?;
+    if order.run(&savepoint, now)? {
+        savepoint.commit()?;
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -166,7 +203,7 @@ mod tests {
 
     fn insert(
         number: i64,
-    ) -> impl FnOnce(&Connection, i64) -> rusqlite::Result<Verdict<i64>> + Send + 'static {
+    ) -> impl FnMut(&Connection, i64) -> rusqlite::Result<Verdict<i64>> + Send + 'static {
         move |conn, _| {
             conn.execute("INSERT INTO t VALUES (?1)", params![number])?;
             Ok(Keep(number))
@@ -176,11 +213,12 @@ mod tests {
     /// Holds the writer up until released, so that what comes after it waits together.
     fn hold() -> (
         std::sync::mpsc::Sender<()>,
-        impl FnOnce(&Connection, i64) -> rusqlite::Result<Verdict<()>> + Send + 'static,
+        impl FnMut(&Connection, i64) -> rusqlite::Result<Verdict<()>> + Send + 'static,
     ) {
         let (release, held) = std::sync::mpsc::channel::<()>();
+        let mut held = Some(held);
         (release, move |_: &Connection, _| {
-            let _ = held.recv();
+            let _ = held.take().map(|held| held.recv());
             Ok(Keep(()))
         })
     }
@@ -232,7 +270,7 @@ mod tests {
         let folder = Folder::new();
         let writer = Writer::start(table(&folder), 1, Clock::System).unwrap();
         let (started, has_started) = std::sync::mpsc::channel();
-        let (release, held) = hold();
+        let (release, mut held) = hold();
         let first = writer.write(move |conn, now| {
             started.send(()).unwrap();
             held(conn, now)
