@@ -88,6 +88,7 @@ fn benches(criterion: &mut Criterion) {
                 host: "edge.example.com",
                 path: black_box("/service77/abc/items"),
                 fields: &fields,
+                certificate: None,
             };
             let mut trail = Trail::default();
             let now = Now { tick: Tick::from_nanos(nanos), unix: 0 };

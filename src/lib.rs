@@ -9,7 +9,7 @@
 //! | 3 | [`edge`]: Pingora's shell; [`hub`]: Mission Control; [`store`]: the mesh store |
 //! | 2 | [`admission`]: the gates that a request's head passes, in the one order that compiles |
 //! | 1 | [`config`], [`metrics`], [`identity`], [`limits`], [`signatures`] |
-//! | 0 | [`ids`], [`secret`], [`openclaw`]: what the protocol of a gateway says |
+//! | 0 | [`ids`], [`secret`], [`jose`]: signed tokens and their keys; [`openclaw`]: what the protocol of a gateway says |
 //!
 //! The life of a request: `edge::front` reads its head within bounds, [`identity::head`] sees that it has
 //! one reading; [`admission`] finds the client's address, the route, the caller, what the caller may do,
@@ -24,6 +24,7 @@ pub mod edge;
 pub mod hub;
 pub mod identity;
 pub mod ids;
+pub mod jose;
 pub mod limits;
 pub mod metrics;
 pub mod openclaw;

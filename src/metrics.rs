@@ -84,6 +84,10 @@ pub struct Metrics {
     pub websockets_open: IntGauge,
     /// WebSockets opened so far, by how the upstream took it.
     pub websockets: IntCounterVec,
+    /// WebSockets closed because what they were opened with counts no more.
+    pub websockets_revoked: IntCounter,
+    /// Unix time at which a credential was last taken.
+    credential_used: IntGaugeVec,
     /// Message bytes relayed, by direction.
     pub websocket_bytes: IntCounterVec,
     /// Calls inside WebSockets to gateways, by what became of them.
@@ -248,6 +252,15 @@ impl Metrics {
                 "WebSockets asked for, by what became of them.",
                 &["result"],
             ),
+            websockets_revoked: make.counter(
+                "websockets_revoked_total",
+                "WebSockets closed because the credential that opened them was taken back or has expired.",
+            ),
+            credential_used: make.gauges(
+                "credential_last_used_timestamp_seconds",
+                "Unix time at which a credential was last taken, by which of its keys.",
+                &["credential", "key"],
+            ),
             websocket_bytes: make.counters(
                 "websocket_message_bytes_total",
                 "Bytes of WebSocket messages relayed, by direction.",
@@ -365,6 +378,15 @@ impl Metrics {
     pub fn certificates<'a>(&self, in_force: impl Iterator<Item = (&'a str, i64)>) {
         self.certificate_ends.reset();
         in_force.for_each(|(file, ends)| self.certificate_ends.with_label_values(&[file]).set(ends));
+    }
+
+    /// When credentials were last taken, by name and key; those that never were are left out.
+    pub fn credentials_used<'a>(&self, all: impl Iterator<Item = (&'a str, &'a str, u64)>) {
+        self.credential_used.reset();
+        for (credential, key, when) in all.filter(|(_, _, when)| *when > 0) {
+            let when = i64::try_from(when).unwrap_or(i64::MAX);
+            self.credential_used.with_label_values(&[credential, key]).set(when);
+        }
     }
 
     /// The series of one upstream.

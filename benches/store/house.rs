@@ -72,7 +72,7 @@ impl House {
             rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
         )?;
         let merged = "SELECT coalesce((SELECT value FROM store_facts WHERE name = 'search_merged'), 0)";
-        let deadline = Instant::now() + Duration::from_secs(600);
+        let deadline = Instant::now() + Duration::from_mins(10);
         // What upkeep leaves for another time is a fifth of all at the most.
         while file.query_row(merged, [], |row| row.get::<_, i64>(0))? < i64::try_from(rows)? / 5 * 4 {
             if Instant::now() > deadline {

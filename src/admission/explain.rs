@@ -141,6 +141,7 @@ impl Policy {
             host: question.host,
             path: question.path,
             fields: &fields,
+            certificate: None,
         };
         let client = question.client.to_canonical();
         if let Some(denial) = self.lists.find(client).and_then(Listed::denial) {
@@ -202,6 +203,9 @@ impl Policy {
                     None => crate::identity::caller::CallerFault::Missing,
                 };
                 Some(Rejection::Caller(why))
+            }
+            (Access::Credential(_), Some(known)) if known.begins.is_some_and(|begin| now.unix < begin) => {
+                Some(Rejection::Caller(crate::identity::caller::CallerFault::TooEarly))
             }
             (Access::Credential(_), Some(known)) if known.expires.is_some_and(|end| end <= now.unix) => {
                 Some(Rejection::Caller(crate::identity::caller::CallerFault::Expired))

@@ -5,17 +5,20 @@
 
 pub mod abuse;
 pub mod explain;
+mod issuers;
 pub mod policy;
 pub mod prices;
 pub mod rejection;
 pub mod route;
 
+pub use issuers::KeysAt;
 pub use policy::{GatewayEntry, Policy, RouteEntry};
 pub use rejection::{Answer, Rejection};
 
 use crate::config::checked::{Access, Target};
 use crate::identity::address;
 use crate::identity::caller::{CallerFault, Carrier, Credential, Tenant};
+use crate::identity::certificate::Presented;
 use crate::identity::lists::Listed;
 use crate::identity::path::{self, CleanPath};
 use crate::limits::{Decision, MethodCode, Prefix, Receipt, RuleSet, Subject, Tick};
@@ -38,6 +41,8 @@ pub struct Head<'a> {
     pub path: &'a str,
     /// All fields.
     pub fields: &'a HeaderMap,
+    /// The client's certificate, where an authority stands behind it.
+    pub certificate: Option<&'a Presented>,
 }
 
 /// The two clocks that gates need.
@@ -281,13 +286,16 @@ impl Policy {
                 Caller::Signer
             }
             Access::Credential(_) => {
-                let known = self.keys.caller(routed.guarded.head.fields, now.unix);
-                trail.unless_cooling(|| known.is_ok_and(|(one, _)| self.knows(one.number, client)))?;
+                let head = &routed.guarded.head;
+                let known = self.keys.caller(head.fields, head.certificate, now.unix);
+                let is_known = |(one, _): &(Arc<Credential>, Carrier)| self.knows(one.number, client);
+                trail.unless_cooling(|| known.as_ref().is_ok_and(is_known))?;
                 let (credential, carrier) = known.map_err(Rejection::Caller)?;
+                credential.used(now.unix);
                 self.remember(credential.number, client);
                 trail.tenant = Some(credential.tenant.clone());
                 trail.credential = Some(credential.clone());
-                Caller::Holder(credential.clone(), carrier)
+                Caller::Holder(credential, carrier)
             }
         };
         Ok(Known { routed, caller })
@@ -411,5 +419,10 @@ fn allow(methods: &[Method]) -> String {
 /// Whether the log should call this an attempt on a key rather than a request without one.
 #[must_use]
 pub fn is_key_guess(rejection: &Rejection) -> bool {
-    matches!(rejection, Rejection::Caller(CallerFault::Unknown | CallerFault::Expired))
+    matches!(
+        rejection,
+        Rejection::Caller(
+            CallerFault::Unknown | CallerFault::TooEarly | CallerFault::Expired | CallerFault::Token(_)
+        )
+    )
 }

@@ -1,10 +1,12 @@
 //! A config, compiled into what requests are walked through. Made once per load, then only read.
 
 use super::abuse::Abuse;
+use super::issuers::{self, KeysAt};
 use super::prices::{self, Priced, Prices};
 use super::route::RouteTable;
 use crate::config::checked::{self, Access, Config, Dialect, Dimension, EncodedSlashes, NodeKey, Target};
-use crate::identity::caller::{Credential, KeyRing, ScopeSet, Tenant};
+use crate::identity::caller::{CertificateName, Credential, KeyAge, KeyRing, ScopeSet, Tenant, Ticket};
+use crate::identity::certificate::Presented;
 use crate::identity::lists::AddressLists;
 use crate::ids::{CredentialId, GatewayId, Name, NodeId, Scope, TenantId};
 use crate::limits::{Familiar, Limiter, LimitsError, RuleSet};
@@ -14,6 +16,7 @@ use crate::signatures::keys::{Key, KeyRegistry, KeysError};
 use http::HeaderValue;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Why a checked config does not compile.
@@ -50,6 +53,10 @@ pub struct Policy {
     pub gateways: Vec<GatewayEntry>,
     /// Public keys of mesh nodes.
     pub nodes: KeyRegistry,
+    /// Callers with tokens, as far as they are known before one comes.
+    prototypes: Vec<Arc<Credential>>,
+    /// Keys of those who issue tokens that come from elsewhere.
+    pub issuer_keys: Vec<KeysAt>,
     meshes: Vec<Arc<checked::Mesh>>,
     /// Public keys of meshes, under their tenants and ids.
     mesh_keys: KeyRegistry,
@@ -140,6 +147,8 @@ impl Policy {
     pub fn new(config: &Config, limiter: Arc<Limiter>) -> Result<Self, PolicyError> {
         let compiler = Compiler::new(config, &limiter);
         let keys = compiler.keys();
+        let issuers::Compiled { issuers, prototypes, sources } =
+            issuers::compile(&compiler, &config.token_issuers);
         let routes = config.routes.iter().enumerate().map(|(index, route)| compiler.route(index, route));
         let routes: Vec<RouteEntry> = routes.collect::<Result<_, _>>()?;
         let gateways: Vec<GatewayEntry> = config.gateways.iter().map(gateway).collect();
@@ -149,8 +158,13 @@ impl Policy {
             lists: AddressLists::new(&config.address_lists),
             abuse: Abuse::new(config, &limiter),
             table: RouteTable::new(&config.routes),
-            named: keys.iter().map(|(_, credential)| (credential.id.clone(), credential.clone())).collect(),
-            keys: KeyRing::new(keys),
+            named: {
+                let keys = keys.iter().rev().map(|(_, one)| one);
+                keys.chain(&prototypes).map(|one| (one.id.clone(), one.clone())).collect()
+            },
+            keys: ring(keys).with_issuers(issuers),
+            prototypes,
+            issuer_keys: sources,
             plans: config.tariffs.tenants.clone(),
             unmatched_rules: compiler.rules(&config.unmatched_limits)?,
             unmatched_number: u32::MAX,
@@ -190,6 +204,35 @@ impl Policy {
         self.keys.holder(key)
     }
 
+    /// Whose a ticket is now, in time.
+    #[must_use]
+    pub fn still(
+        &self,
+        ticket: &Ticket,
+        certificate: Option<&Presented>,
+        now: u64,
+    ) -> Option<Arc<Credential>> {
+        self.keys.still(ticket, certificate, now).ok()
+    }
+
+    /// All credentials, each with the key that it is still known by while keys are changed.
+    pub fn credentials(&self) -> impl Iterator<Item = &Arc<Credential>> {
+        self.keys.all().chain(&self.prototypes)
+    }
+
+    /// Knows what the one before it knew: when credentials were last used.
+    pub fn go_on_from(&self, before: &Self) {
+        let used: HashMap<(&CredentialId, KeyAge), u64> = before
+            .credentials()
+            .map(|one| ((&one.id, one.age), one.last_used.load(Ordering::Relaxed)))
+            .collect();
+        for one in self.credentials() {
+            if let Some(&when) = used.get(&(&one.id, one.age)) {
+                one.last_used.store(when, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Who is meant by what a quota counts by and whose it is, as [`crate::limits::QuotaStanding`] has them.
     #[must_use]
     pub fn owner(&self, by: &str, of: &str) -> Option<Owner> {
@@ -223,6 +266,21 @@ impl Policy {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
+}
+
+fn ring(proofs: Vec<(checked::Proof, Arc<Credential>)>) -> KeyRing {
+    let (mut keys, mut certificates) = (Vec::with_capacity(proofs.len()), Vec::new());
+    for (proof, credential) in proofs {
+        match proof {
+            checked::Proof::Key(hash) => keys.push((hash, credential)),
+            checked::Proof::Fingerprint(print) => {
+                certificates.push((CertificateName::Fingerprint(print), credential));
+            }
+            checked::Proof::Uri(uri) => certificates.push((CertificateName::Uri(uri), credential)),
+            checked::Proof::Dns(name) => certificates.push((CertificateName::Dns(name), credential)),
+        }
+    }
+    KeyRing::new(keys).with_certificates(certificates)
 }
 
 fn mesh_keys(meshes: &[Arc<checked::Mesh>]) -> Vec<NodeKey> {
@@ -262,7 +320,7 @@ fn gateway(gateway: &checked::Gateway) -> GatewayEntry {
     }
 }
 
-struct Compiler<'c> {
+pub(super) struct Compiler<'c> {
     config: &'c Config,
     limiter: &'c Limiter,
     tenants: HashMap<TenantId, Arc<Tenant>>,
@@ -287,7 +345,7 @@ impl<'c> Compiler<'c> {
     }
 
     /// Scopes that no route asks for need no bit. The config's check holds the number below 120.
-    fn set(&self, scopes: &[Scope]) -> ScopeSet {
+    pub(super) fn set(&self, scopes: &[Scope]) -> ScopeSet {
         let bits = scopes.iter().filter_map(|scope| self.scopes.get(scope));
         ScopeSet(bits.fold(0, |set, &bit| set | 1u128.checked_shl(bit).unwrap_or(0)))
     }
@@ -296,35 +354,75 @@ impl<'c> Compiler<'c> {
         self.limiter.compile(places.iter().map(|&place| &self.config.limits[place]))
     }
 
-    fn keys(&self) -> Vec<([u8; 32], Arc<Credential>)> {
+    /// A tenant's caller of this name, with these scopes and no node.
+    pub(super) fn prototype(
+        &self,
+        id: &CredentialId,
+        tenant: &TenantId,
+        scopes: &[Scope],
+    ) -> Option<Credential> {
+        let tenant = self.tenants.get(tenant)?.clone();
+        let own = self.config.tariffs.credentials.get(id).copied();
+        let told = [&*member("tenant", tenant.id.as_str()), &member("credential", id.as_str())].concat();
+        Some(Credential {
+            id: id.clone(),
+            tariff: own.or(tenant.tariff),
+            tenant,
+            node: None,
+            scopes: self.set(scopes),
+            gateway: Scopes::of(scopes.iter().map(Scope::as_str)),
+            begins: None,
+            expires: None,
+            last_used: Arc::default(),
+            age: KeyAge::Current,
+            number: self.limiter.intern_credential(id),
+            node_number: None,
+            id_field: field(id.as_str()),
+            node_field: None,
+            told: told.into(),
+            scopes_field: field(&scope_words(scopes)),
+        })
+    }
+
+    /// The limiter's number of a node.
+    pub(super) fn node(&self, tenant: &TenantId, node: &NodeId) -> u32 {
+        self.limiter.intern_node(tenant, node)
+    }
+
+    /// What each credential is known by; behind it the key that it is still known by while keys are changed.
+    fn keys(&self) -> Vec<(checked::Proof, Arc<Credential>)> {
         // One for all who have the same: what many requests share stays in the processor's cache.
         let mut scopes_fields = HashMap::new();
-        let keys = self.config.credentials.iter().filter_map(|key| {
-            let tenant = self.tenants.get(&key.tenant)?.clone();
-            let own = self.config.tariffs.credentials.get(&key.id).copied();
-            let credential = Credential {
-                id: key.id.clone(),
-                tariff: own.or(tenant.tariff),
-                tenant,
+        let mut made = |key: &checked::Credential, age: KeyAge, expires: Option<u64>| {
+            let scopes_field = scopes_fields
+                .entry(scope_words(&key.scopes))
+                .or_insert_with_key(|words| field(words))
+                .clone();
+            let made = self.prototype(&key.id, &key.tenant, &[])?;
+            Some(Arc::new(Credential {
                 node: key.node.clone(),
                 scopes: self.set(&key.scopes),
                 gateway: Scopes::of(key.scopes.iter().map(Scope::as_str)),
-                expires: key.expires,
-                number: self.limiter.intern_credential(&key.id),
-                node_number: key.node.as_ref().map(|node| self.limiter.intern_node(&key.tenant, node)),
-                id_field: field(key.id.as_str()),
+                begins: key.begins,
+                expires,
+                age,
+                node_number: key.node.as_ref().map(|node| self.node(&key.tenant, node)),
                 node_field: key.node.as_ref().map(|node| field(node.as_str())),
-                told: [&*member("tenant", key.tenant.as_str()), &member("credential", key.id.as_str())]
-                    .concat()
-                    .into(),
-                scopes_field: scopes_fields
-                    .entry(scope_words(&key.scopes))
-                    .or_insert_with_key(|words| field(words))
-                    .clone(),
-            };
-            Some((key.hash, Arc::new(credential)))
-        });
-        keys.collect()
+                scopes_field,
+                ..made
+            }))
+        };
+        let mut keys = Vec::with_capacity(self.config.credentials.len());
+        for key in &self.config.credentials {
+            keys.extend(made(key, KeyAge::Current, key.expires).map(|one| (key.proof.clone(), one)));
+            if let Some(previous) = &key.previous {
+                let ends = Some(previous.expires.min(key.expires.unwrap_or(u64::MAX)));
+                keys.extend(
+                    made(key, KeyAge::Previous, ends).map(|one| (checked::Proof::Key(previous.hash), one)),
+                );
+            }
+        }
+        keys
     }
 
     fn route(&self, index: usize, route: &checked::Route) -> Result<RouteEntry, LimitsError> {
@@ -391,6 +489,6 @@ pub(super) fn field(text: &str) -> HeaderValue {
     HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-fn scope_words(scopes: &[Scope]) -> String {
-    scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ")
+pub(super) fn scope_words<'s>(scopes: impl IntoIterator<Item = &'s Scope>) -> String {
+    scopes.into_iter().map(Scope::as_str).collect::<Vec<_>>().join(" ")
 }

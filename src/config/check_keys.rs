@@ -123,7 +123,7 @@ fn written(raw: &raw::Node, spot: Spot<'_>, known: &Known<'_>, checker: &mut Che
 }
 
 /// A day counts from its beginning.
-fn begin(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<u64> {
+pub(super) fn begin(text: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<u64> {
     let day = text.parse::<jiff::civil::Date>().ok().filter(|_| text.len() == 10);
     let moment = match day {
         Some(day) => jiff::tz::TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok(),

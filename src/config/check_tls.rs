@@ -8,11 +8,13 @@ use super::checker::Checker;
 use super::tree::Spot;
 use super::{Surroundings, raw, secrets};
 use rustls::Error as TlsError;
-use rustls::InconsistentKeys;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
+use rustls::{InconsistentKeys, RootCertStore};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,9 +53,60 @@ pub(super) fn check(
         Some(raw) => Some(hsts(raw, spot.key("hsts"), checker)?),
         None => None,
     };
+    let clients = match &raw.client_certificates {
+        Some(raw) => Some(clients(raw, spot.key("client_certificates"), checker)?),
+        None => None,
+    };
     // One that could not be read has told so; without it others would come to stand in its place.
     let is_whole = certificates.len() == raw.certificates.len() && !certificates.is_empty();
-    is_whole.then_some(Tls { certificates, min_version: raw.min_version, http2: raw.http2, hsts })
+    is_whole.then_some(Tls { certificates, min_version: raw.min_version, http2: raw.http2, hsts, clients })
+}
+
+/// Who stands behind clients' certificates.
+fn clients(
+    raw: &raw::ClientCertificates,
+    spot: Spot<'_>,
+    checker: &mut Checker,
+) -> Option<Arc<dyn ClientCertVerifier>> {
+    let at = spot.key("ca");
+    let roots = roots(&raw.ca, at, checker)?;
+    let provider = Arc::new(ring::default_provider());
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    if let Some(file) = &raw.crl {
+        let at = spot.key("crl");
+        let pem = secrets::public_text(file, at, checker)?;
+        let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem.as_bytes()).collect();
+        let Some(lists) = lists.ok().filter(|lists| !lists.is_empty()) else {
+            let hint = "`-----BEGIN X509 CRL-----`: openssl crl -inform DER -in FILE";
+            checker.hinted(at.at, "no list of revoked certificates in PEM stands in this file", hint);
+            return None;
+        };
+        builder = builder.with_crls(lists).only_check_end_entity_revocation().enforce_revocation_expiration();
+    }
+    if !raw.required {
+        builder = builder.allow_unauthenticated();
+    }
+    let built = builder.build();
+    if built.is_err() {
+        let at = if raw.crl.is_some() { spot.key("crl").at } else { at.at };
+        checker.problem(at, "the authorities and their lists of revoked certificates cannot be used");
+    }
+    built.ok()
+}
+
+/// The authorities in a file.
+pub(super) fn roots(file: &str, spot: Spot<'_>, checker: &mut Checker) -> Option<RootCertStore> {
+    let pem = secrets::public_text(file, spot, checker)?;
+    let mut roots = RootCertStore::empty();
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let all = read.unwrap_or_default();
+    let taken = all.into_iter().filter_map(|one| roots.add(one).ok()).count();
+    if taken == 0 {
+        let hint = "`-----BEGIN CERTIFICATE-----`: the authority's own, one or more";
+        checker.hinted(spot.at, "no authority's certificate in PEM stands in this file", hint);
+        return None;
+    }
+    Some(roots)
 }
 
 fn hsts(raw: &raw::Hsts, spot: Spot<'_>, checker: &mut Checker) -> Option<String> {

@@ -2,13 +2,14 @@
 //!
 //! A [`Config`] exists only when the file had no mistake; the rooms compile what they run from it.
 
-use crate::ids::{CredentialId, GatewayId, Name, NodeId, Scope, TenantId};
+use crate::ids::{GatewayId, Name, NodeId, TenantId};
 use crate::secret::Secret;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use super::checked_credentials::{Credential, PreviousKey, Proof};
 pub use super::checked_federation::{Grant, Mesh, Outbox, Peer, Sign, SignScheme, SigningKey, SigningSecret};
 pub use super::checked_limits::{
     Abuse, AddressList, Cost, Effect, Limit, LimitKind, LocalShare, SharedLimit, SharedServer, Strikes,
@@ -17,6 +18,7 @@ pub use super::checked_limits::{
 pub use super::checked_listen::{Certificate, Fingerprint, Listen, Speaks, Tls};
 pub use super::checked_routes::{Access, HostPattern, PathPattern, Route, Segment, Target};
 pub use super::checked_store::StoreRules;
+pub use super::checked_tokens::{IssuerKeys, TokenIssuer, Whose};
 pub use super::checked_verify::{
     Hmac, HmacPart, HttpSignatures, MeshRules, Replay, ReplayCache, Scheme, Sender, SenderKind, Signer,
     SignerKey, Verify, WEB_BOT_AUTH,
@@ -50,6 +52,8 @@ pub struct Config {
     pub tenants: Vec<TenantId>,
     /// API keys.
     pub credentials: Vec<Credential>,
+    /// Who issues tokens.
+    pub token_issuers: Vec<TokenIssuer>,
     /// Mesh nodes' public keys.
     pub nodes: Vec<NodeKey>,
     /// Where more of them come from while the edge runs.
@@ -136,25 +140,6 @@ pub enum AccessLogTarget {
     Stderr,
     /// Appended to a file.
     File(PathBuf),
-}
-
-/// An API key.
-#[derive(Debug)]
-pub struct Credential {
-    /// Its name in logs.
-    pub id: CredentialId,
-    /// Whose it is.
-    pub tenant: TenantId,
-    /// The node that calls with it.
-    pub node: Option<NodeId>,
-    /// SHA-256 of the key text.
-    pub hash: [u8; 32],
-    /// What it may do.
-    pub scopes: Vec<Scope>,
-    /// First second (Unix) at which it is no longer taken.
-    pub expires: Option<u64>,
-    /// The file that was made for it, for `generated` keys.
-    pub generated: Option<PathBuf>,
 }
 
 /// A mesh node's public key; small-order keys were refused.

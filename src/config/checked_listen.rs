@@ -3,6 +3,7 @@
 use super::checked::Config;
 use super::problems::Problem;
 use super::raw::TlsVersion;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,6 +64,8 @@ pub struct Tls {
     pub http2: bool,
     /// The value of `Strict-Transport-Security`.
     pub hsts: Option<String>,
+    /// Who stands behind clients' certificates, where they are asked for some.
+    pub clients: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 /// SHA-256 of a certificate's DER.

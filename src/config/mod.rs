@@ -7,6 +7,7 @@
 
 mod check_abuse;
 mod check_backends;
+mod check_credentials;
 pub(crate) mod check_embeddings;
 mod check_identity;
 mod check_key_feeds;
@@ -23,13 +24,16 @@ mod check_signers;
 mod check_signing;
 pub(crate) mod check_store;
 mod check_tls;
+mod check_tokens;
 mod check_verify;
 pub mod checked;
+mod checked_credentials;
 mod checked_federation;
 mod checked_limits;
 mod checked_listen;
 mod checked_routes;
 pub mod checked_store;
+mod checked_tokens;
 mod checked_verify;
 pub mod checker;
 mod clash;
@@ -47,6 +51,7 @@ mod raw_listen;
 mod raw_routes;
 mod raw_shared;
 pub(crate) mod raw_store;
+mod raw_tokens;
 mod raw_verify;
 mod reference;
 pub mod secrets;
@@ -271,6 +276,7 @@ fn check(
 ) -> Option<checked::Config> {
     let basics = check_server::check(raw, document, around, checker);
     let identity = check_identity::check(raw, document, checker, around);
+    let token_issuers = check_tokens::check(raw, document.top(), &identity, checker);
     let mut limits = check_limits::check(raw, document, checker);
     let address_lists = check_lists::check(raw, document, &mut limits, checker);
     let abuse = check_abuse::check(&raw.abuse, document.top().key("abuse"), checker);
@@ -301,6 +307,7 @@ fn check(
         trusted_proxies: basics.trusted_proxies,
         tenants: identity.tenants,
         credentials: identity.credentials,
+        token_issuers,
         nodes: identity.nodes,
         key_feeds: identity.key_feeds,
         limits: limits.all,

@@ -10,17 +10,18 @@ use std::collections::BTreeMap;
 
 pub use super::raw_federation::{Border, Grant, GrantEntry, Mesh, Outbox, Sign, SignScheme, SigningKey};
 pub use super::raw_identity::{
-    Credential, EnvSource, FileSource, GeneratedSource, Jwks, KeySource, Node, PublicKey, Registry,
-    SecretSource, Tenant,
+    CertificateOf, Credential, EnvSource, FileSource, GeneratedSource, Jwks, KeySource, Node, PreviousKey,
+    PublicKey, Registry, SecretSource, Tenant,
 };
 pub use super::raw_limits::{
     Abuse, AddressList, Budgets, By, Counts, Denial, Dialect, Dimension, Limit, Limiter, ListAction, Number,
     Plan, Proposed, Rate, Refund, Strikes, Window,
 };
-pub use super::raw_listen::{Certificate, Hsts, Listen, Tls, TlsVersion};
+pub use super::raw_listen::{Certificate, ClientCertificates, Hsts, Listen, Tls, TlsVersion};
 pub use super::raw_routes::{Body, EncodedSlashes, Envelope, Mode, OnFailure, Route, Unmatched};
 pub use super::raw_shared::{Shared, SharedServer, WhenUnreachable};
 pub use super::raw_store::StoreRules;
+pub use super::raw_tokens::TokenIssuer;
 pub use super::raw_verify::{
     Canonical, Hmac, HmacAlgorithm, HmacEncoding, ReplayAnswer, ReplayCache, ReplaySync, Scheme, SetupCalls,
     Signer, Verify,
@@ -61,6 +62,9 @@ pub struct Config {
     /// API keys: which tenant each belongs to and what it may do.
     #[serde(default)]
     pub credentials: Vec<Credential>,
+    /// Who issues tokens (JWT) that callers come with.
+    #[serde(default)]
+    pub token_issuers: Vec<TokenIssuer>,
     /// Public keys for mesh signatures.
     #[serde(default)]
     pub nodes: Vec<Node>,

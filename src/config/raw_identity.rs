@@ -75,18 +75,48 @@ pub struct Credential {
     pub tenant: String,
     /// The mesh node that calls with it; told to upstreams as `X-Node-Id`.
     pub node: Option<String>,
-    /// `sha256:` and the hex of the whole key text (`openclaw-edge keys hash`). Either this or `secret`.
+    /// `sha256:` and the hex of the whole key text (`openclaw-edge keys hash`). One of this, `secret` and `certificate`.
     pub hash: Option<String>,
-    /// The key itself, from elsewhere. Either this or `hash`.
+    /// The key itself, from elsewhere. One of this, `hash` and `certificate`.
     pub secret: Option<SecretSource>,
+    /// The certificate that its holder shows (`listen[].tls.client_certificates`). One of this, `hash` and `secret`.
+    pub certificate: Option<CertificateOf>,
+    /// The key that it had before, taken beside the new one for a while.
+    pub previous: Option<PreviousKey>,
     /// What it may do; routes name the scopes that they need.
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// First day (UTC, `2027-06-01`) or moment on which it is taken.
+    pub not_before: Option<String>,
     /// Last day (UTC, `2027-06-30`) or moment (`2027-06-30T12:00:00Z`) on which it is taken.
     pub expires: Option<String>,
     /// Numbers of limits for this credential alone, before those of its tenant's plan.
     #[serde(default)]
     pub limits: BTreeMap<String, Number>,
+}
+
+/// What a client's certificate is known by: one of the three.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateOf {
+    /// A URI among its alternative names, whole: `spiffe://example.org/ceo`.
+    pub uri: Option<String>,
+    /// A DNS name among its alternative names, whole.
+    pub dns: Option<String>,
+    /// `sha256:` and the hex of its fingerprint (`openssl x509 -noout -fingerprint -sha256`; colons may stay).
+    pub fingerprint: Option<String>,
+}
+
+/// A key that is on its way out.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PreviousKey {
+    /// As a credential's own. Either this or `secret`.
+    pub hash: Option<String>,
+    /// As a credential's own. Either this or `hash`.
+    pub secret: Option<SecretSource>,
+    /// Last day or moment on which it is taken.
+    pub expires: String,
 }
 
 /// A mesh node's public key.

@@ -32,6 +32,8 @@ pub struct Tls {
     pub http2: bool,
     /// `Strict-Transport-Security` on every answer. Default: none.
     pub hsts: Option<Hsts>,
+    /// Certificates that clients show (mutual TLS). Default: they are asked for none.
+    pub client_certificates: Option<ClientCertificates>,
 }
 
 fn yes() -> bool {
@@ -47,6 +49,21 @@ pub struct Certificate {
     /// The private key (PEM: PKCS#8, PKCS#1 or SEC1, without a passphrase): ECDSA (P-256, P-384), Ed25519, or RSA of at
     /// least 2048 bits.
     pub key: SecretSource,
+}
+
+/// Certificates that clients show: `credentials` say whose they are.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificates {
+    /// File with the authorities that sign them (PEM).
+    pub ca: String,
+    /// File with the lists of those that were taken back (CRL, PEM), one for each authority. Past the time that a list names
+    /// for its successor, nobody is let in who would have to be looked up in it.
+    pub crl: Option<String>,
+    /// Whether a client without one is turned away when hands are shaken. With `false` it may come with a key instead.
+    /// Default `true`.
+    #[serde(default = "yes")]
+    pub required: bool,
 }
 
 /// Versions of TLS.

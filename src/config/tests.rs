@@ -199,7 +199,7 @@ fn a_mistake_of_meaning_is_told_where_it_stands() {
         "    secret: { env: KEY }\n    hash: sha256:12",
         &["8:5: a credential has either `hash` or `secret`, not both"],
     );
-    check("    secret: { env: KEY }\n", "", &["6:5: a credential needs `hash` or `secret`"]);
+    check("    secret: { env: KEY }\n", "", &["6:5: a credential needs `hash`, `secret` or `certificate`"]);
     check(
         "env: KEY",
         "env: NONE",

@@ -124,7 +124,7 @@ fn a_key_is_made_once_and_only_for_a_config_without_mistakes() {
     assert!(key.starts_with("oce_") && key.trim_end().len() == 47, "length {}", key.len());
     assert_eq!(first.credentials[0].generated.as_deref(), Some(path.as_path()));
     let second = load(&text, Effects::Create).expect("reads").config;
-    assert_eq!(first.credentials[0].hash, second.credentials[0].hash);
+    assert_eq!(first.credentials[0].proof, second.credentials[0].proof);
     assert_eq!(second.files, [PathBuf::from("t.yaml"), path]);
 }
 
@@ -138,7 +138,7 @@ fn a_secret_file_is_for_its_owner_alone() {
     folder.put("key", &format!("{PLANTED}\n"), 0o600);
     let from_file = load(&text, Effects::None).expect("loads").config;
     let from_env = load(GOOD, Effects::None).expect("loads").config;
-    assert_eq!(from_file.credentials[0].hash, from_env.credentials[0].hash);
+    assert_eq!(from_file.credentials[0].proof, from_env.credentials[0].proof);
     folder.put("key", "", 0o600);
     assert!(load(&text, Effects::None).expect_err("empty").to_string().contains("empty"));
     folder.put("key", &"x".repeat(70_000), 0o600);

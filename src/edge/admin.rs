@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use futures_util::future::BoxFuture;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio::net::TcpListener;
 
@@ -57,6 +58,13 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     admin.site.metrics.cooling.set(i64::try_from(cooling).unwrap_or(i64::MAX));
     admin.site.metrics.quota_failures.set(i64::try_from(failed).unwrap_or(i64::MAX));
     admin.site.metrics.limiter_addresses.set(i64::try_from(addresses).unwrap_or(i64::MAX));
+    if let Some(live) = admin.site.live.load().as_ref() {
+        let used = live
+            .policy
+            .credentials()
+            .map(|one| (one.id.as_str(), one.age.word(), one.last_used.load(Ordering::Relaxed)));
+        admin.site.metrics.credentials_used(used);
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.site.metrics.text())
         .into_response()
 }

@@ -6,7 +6,7 @@ use super::front::Front;
 use super::live::Site;
 use super::streams::Streams;
 use super::tls::{self, Secured, Tls, TlsError};
-use crate::config::checked::{Config, Speaks};
+use crate::config::checked::{Config, Listen, Speaks};
 use async_trait::async_trait;
 use pingora::apps::ServerApp;
 use pingora::protocols::l4::stream::Stream as Wire;
@@ -37,13 +37,22 @@ impl Entries {
         if config.listen.iter().all(|listen| matches!(listen.speaks, Speaks::Plain)) {
             return Ok(Self::Plain);
         }
-        let entry = |speaks: &Speaks| match speaks {
+        let entry = |listen: &Listen| match &listen.speaks {
             Speaks::Plain => Ok(Entry::Plain),
             Speaks::Redirect(port) => Ok(Entry::Redirect(*port)),
-            Speaks::Tls(tls) => Tls::new(tls, tickets).map(|tls| Entry::Tls(Arc::new(tls))),
+            Speaks::Tls(tls) => Tls::new(tls, listen.address, tickets).map(|tls| Entry::Tls(Arc::new(tls))),
         };
-        let all = config.listen.iter().map(|listen| Ok((listen.address, entry(&listen.speaks)?)));
+        let all = config.listen.iter().map(|listen| Ok((listen.address, entry(listen)?)));
         all.collect::<Result<_, _>>().map(Self::Each)
+    }
+
+    /// TLS on the socket with this address in the config, if it still has some.
+    pub(super) fn tls_at(&self, address: SocketAddr) -> Option<&Arc<Tls>> {
+        let Self::Each(all) = self else { return None };
+        match all.iter().find(|(own, _)| *own == address) {
+            Some((_, Entry::Tls(tls))) => Some(tls),
+            Some((_, Entry::Plain | Entry::Redirect(_))) | None => None,
+        }
     }
 
     /// What is spoken where a connection came in; nothing on a socket that the config in force does not have.

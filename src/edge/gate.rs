@@ -13,6 +13,7 @@ use super::screen::{Screen, Trace};
 use super::signers::Slot;
 use super::tunnel::dial;
 use super::upstream::Pool;
+use super::vigil::Watch;
 use crate::admission::{GatewayEntry, Rejection};
 use crate::identity::caller::Credential;
 use crate::limits::{RuleSet, Subject};
@@ -94,13 +95,10 @@ struct Opened {
 
 impl<'l> Gate<'l> {
     /// Opens the socket and relays it to its end.
-    pub(super) async fn serve(self, mut client: Client, ahead: Ahead<'l>) -> SocketEnd {
-        let mut draining = self.site.draining();
+    pub(super) async fn serve(self, mut client: Client, ahead: Ahead<'l>, mut watch: Watch) -> SocketEnd {
         let opened = tokio::select! {
             opened = self.open(&mut client, ahead) => opened,
-            _ = draining.wait_for(|&draining| draining) => {
-                Err(Stop::because(CloseCode::Restart, "service restart"))
-            }
+            frame = &mut watch => Err(Stop::Close(None, frame)),
         };
         match opened {
             Ok(opened) => {
@@ -112,7 +110,7 @@ impl<'l> Gate<'l> {
                     (self.subject, &self.credential),
                     (opened.role, trace),
                 );
-                let end = relay::relay(self.site, client, opened.gateway, Some(screen)).await;
+                let end = relay::relay(self.site, client, opened.gateway, watch, Some(screen)).await;
                 SocketEnd { dialled: opened.dialled, ..end }
             }
             Err(stop) => {

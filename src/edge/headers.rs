@@ -46,14 +46,26 @@ const IDENTITY: &[&str] = &[
 /// take `_` for `-`, so the names in that writing do not go on either.
 pub(super) fn is_identity(name: &str) -> bool {
     match name.as_bytes().first() {
-        Some(b'x' | b'f' | b't' | b'c') if memchr::memchr(b'_', name.as_bytes()).is_some() => {
+        Some(b'x' | b'f' | b't' | b'c' | b's') if memchr::memchr(b'_', name.as_bytes()).is_some() => {
             is_identity(&name.replace('_', "-"))
         }
         Some(b'x') => {
-            let prefixes = ["x-forwarded-", "x-verified-", "x-openclaw-"];
+            let prefixes = [
+                "x-forwarded-",
+                "x-verified-",
+                "x-openclaw-",
+                "x-client-cert",
+                "x-ssl-client-",
+                "x-amzn-mtls-",
+                "x-arr-clientcert",
+            ];
             prefixes.iter().any(|prefix| name.starts_with(prefix)) || IDENTITY.contains(&name)
         }
-        Some(b'f' | b't' | b'c') => IDENTITY.contains(&name) || name.starts_with("tailscale-"),
+        Some(b'f' | b't' | b'c' | b's') => {
+            // Client-Cert and Client-Cert-Chain (RFC 9440), and what others call them.
+            let prefixes = ["tailscale-", "client-cert", "ssl-client-"];
+            IDENTITY.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
+        }
         // No name of ours begins like this.
         _ => false,
     }
@@ -117,7 +129,7 @@ pub(super) fn cleanse(fields: &mut HeaderMap, carrier: Option<Carrier>, keep_cre
         Some(Carrier::ApiKey) if !keep_credential => drop(fields.remove(&X_API_KEY)),
         Some(Carrier::Authorization) if !keep_credential => drop(fields.remove(header::AUTHORIZATION)),
         // Where the edge took no credential, the fields are the upstream's own business.
-        Some(Carrier::ApiKey | Carrier::Authorization) | None => {}
+        Some(Carrier::ApiKey | Carrier::Authorization | Carrier::Certificate) | None => {}
     }
 }
 
@@ -293,6 +305,12 @@ mod tests {
             "x-credential-scopes",
             "x_tenant_id",
             "x-forwarded_for",
+            "client-cert",
+            "client-cert-chain",
+            "x-client-cert",
+            "x-ssl-client-s-dn",
+            "ssl_client_verify",
+            "x-forwarded-client-cert",
         ] {
             assert!(is_identity(name), "{name}");
         }

@@ -289,7 +289,7 @@ impl Follower {
 }
 
 /// Twice as long each time, and a little of chance so that many edges do not come back at one moment.
-fn backed_off(failures: u32) -> Duration {
+pub(super) fn backed_off(failures: u32) -> Duration {
     let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
     pause.min(LONGEST_PAUSE).mul_f64(0.75 + fastrand::f64() / 2.0)
 }

@@ -49,7 +49,7 @@ impl KeySetFeed {
 }
 
 /// Until the next fetch: `refresh`, or less where the server says so, but never so little that it is a burden.
-fn pause(fields: &HeaderMap, refresh: Duration) -> Duration {
+pub(super) fn pause(fields: &HeaderMap, refresh: Duration) -> Duration {
     let told = fields.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     let mut parts = told.flat_map(|text| text.split(','));
     let age = parts.find_map(|part| part.trim().to_ascii_lowercase().strip_prefix("max-age=")?.parse().ok());

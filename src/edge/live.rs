@@ -9,6 +9,7 @@ use super::replay::Replay;
 use super::shared::Shared;
 use super::signers::Signers;
 use super::tls::TlsError;
+use super::token_feeds::{TokenFeeds, Told};
 use super::upstream::Pool;
 use crate::admission::Policy;
 use crate::admission::policy::PolicyError;
@@ -56,6 +57,8 @@ pub struct Live {
     pub(super) hub: Arc<Pool>,
     /// What is spoken on each socket.
     pub(super) entries: Entries,
+    /// Who follows the keys of those who issue tokens.
+    _token_feeds: TokenFeeds,
     /// Most WebSockets at once.
     pub max_websockets: usize,
     /// Most bytes of held bodies.
@@ -97,6 +100,7 @@ impl Live {
             max_held_bodies: config.server.max_held_bodies,
             hub: Arc::new(Pool::inside("hub", &inner.hub, &site.metrics)),
             entries: Entries::new(config, &site.tickets)?,
+            _token_feeds: TokenFeeds::begin(&policy, site).await,
             policy,
             keys,
             pools,
@@ -140,11 +144,14 @@ pub struct Site {
     in_flight: AtomicUsize,
     held: AtomicUsize,
     websockets: AtomicUsize,
+    /// What those told who issue tokens.
+    pub(super) token_keys: Arc<Told>,
     /// What lets clients over TLS go on where they left off.
     pub(super) tickets: Arc<dyn ProducesTickets>,
     /// Whose sockets are dialled before their connect.
     pub(super) signers: Signers,
     draining: watch::Sender<bool>,
+    reloads: watch::Sender<()>,
     listening: AtomicBool,
 }
 
@@ -173,9 +180,11 @@ impl Site {
             in_flight: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             websockets: AtomicUsize::new(0),
+            token_keys: Arc::default(),
             tickets: tickets()?,
             signers: Signers::default(),
             draining: watch::Sender::new(false),
+            reloads: watch::Sender::new(()),
             listening: AtomicBool::new(false),
         })
     }
@@ -228,6 +237,20 @@ impl Site {
     #[must_use]
     pub fn draining(&self) -> watch::Receiver<bool> {
         self.draining.subscribe()
+    }
+
+    /// Puts a config in force, and tells those who keep something from the one before.
+    pub(super) fn put_in_force(&self, live: Live) {
+        if let Some(before) = self.live.load().as_ref() {
+            live.policy.go_on_from(&before.policy);
+        }
+        self.live.store(Arc::new(Some(live)));
+        self.reloads.send_replace(());
+    }
+
+    /// Changes with each config that is put in force.
+    pub(super) fn reloads(&self) -> watch::Receiver<()> {
+        self.reloads.subscribe()
     }
 
     /// Waits until the edge goes down.

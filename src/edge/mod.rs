@@ -49,9 +49,11 @@ mod sign;
 mod signers;
 mod streams;
 mod tls;
+mod token_feeds;
 mod tunnel;
 mod upstream;
 mod verify;
+mod vigil;
 
 pub use access_log::AccessLog;
 pub use live::{Live, Site};

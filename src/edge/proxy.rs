@@ -71,7 +71,8 @@ pub(super) fn admit(
     }
     exchange.host = fields.get(header::HOST).cloned();
     let host = exchange.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let view = Head { peer, method, host, path, fields };
+    let certificate = exchange.secured.as_ref().and_then(|secured| secured.certificate(&live.entries));
+    let view = Head { peer, method, host, path, fields, certificate };
     let now = Now { tick: site.tick(exchange.started), unix: exchange.arrived.as_secs() };
     live.policy.admit(view, now, &mut exchange.trail)
 }

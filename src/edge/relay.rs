@@ -7,6 +7,7 @@ use super::bounded::Bounded;
 use super::exchange::SocketEnd;
 use super::live::Site;
 use super::screen::{STORM, Screen, Verdict};
+use super::vigil::Watch;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -14,7 +15,7 @@ use prometheus::IntCounter;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -47,6 +48,7 @@ pub(super) async fn relay(
     site: &Site,
     client: Client,
     gateway: Gateway,
+    watch: Watch,
     mut screen: Option<Screen<'_>>,
 ) -> SocketEnd {
     let (to_client, from_client) = client.split();
@@ -55,12 +57,12 @@ pub(super) async fn relay(
     let (answer, answers) = mpsc::channel(ANSWERS);
     let judge = screen.as_mut().map(|screen| Judge { screen, answer });
     let up =
-        Lane { from: from_client, to: to_gateway, bytes: bytes("in"), draining: None, judge, answers: None };
+        Lane { from: from_client, to: to_gateway, bytes: bytes("in"), watch: None, judge, answers: None };
     let down = Lane {
         from: from_gateway,
         to: to_client,
         bytes: bytes("out"),
-        draining: Some(site.draining()),
+        watch: Some(watch),
         judge: None,
         answers: Some(answers),
     };
@@ -137,8 +139,8 @@ struct Lane<'s, 'l, A, B> {
     from: SplitStream<WebSocketStream<A>>,
     to: SplitSink<WebSocketStream<B>, Message>,
     bytes: IntCounter,
-    /// Where the far end is the client: it is told when the edge goes down.
-    draining: Option<watch::Receiver<bool>>,
+    /// Where the far end is the client: what ends its socket from here.
+    watch: Option<Watch>,
     /// Where the far end is the gateway, and frames are checked.
     judge: Option<Judge<'s, 'l>>,
     /// Where the far end is the client: what the edge itself answers.
@@ -149,7 +151,7 @@ enum Event {
     Frame(Option<Result<Message, tungstenite::Error>>),
     Answer(Option<Message>),
     Ping,
-    Drain,
+    End(CloseFrame),
 }
 
 impl<A, B> Lane<'_, '_, A, B>
@@ -165,7 +167,7 @@ where
                 frame = self.from.next() => Event::Frame(frame),
                 answer = answered(&mut self.answers) => Event::Answer(answer),
                 _ = clock.tick() => Event::Ping,
-                () = drained(&mut self.draining) => Event::Drain,
+                frame = ended(&mut self.watch) => Event::End(frame),
             };
             let close = match event {
                 Event::Frame(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {
@@ -209,9 +211,9 @@ where
                     }
                 }
                 Event::Ping => Some(closing(CloseCode::Away, "no sign of life from the other side")),
-                Event::Drain => {
-                    self.draining = None;
-                    Some(closing(CloseCode::Restart, "service restart"))
+                Event::End(frame) => {
+                    self.watch = None;
+                    Some(frame)
                 }
                 Event::Frame(Some(Err(error))) => Some(fault(&error)),
                 Event::Frame(None) => Some(closing(CloseCode::Away, "the other side is gone")),
@@ -232,13 +234,10 @@ where
     }
 }
 
-async fn drained(draining: &mut Option<watch::Receiver<bool>>) {
-    let told = match draining {
-        Some(watch) => watch.wait_for(|&draining| draining).await.is_ok(),
-        None => false,
-    };
-    if !told {
-        std::future::pending::<()>().await;
+async fn ended(watch: &mut Option<Watch>) -> CloseFrame {
+    match watch {
+        Some(watch) => watch.await,
+        None => std::future::pending().await,
     }
 }
 

@@ -78,7 +78,7 @@ impl Reloader {
     /// When it cannot be compiled; the old one stays in force.
     pub async fn apply(&self, config: &Config) -> Result<(), LiveError> {
         let live = Live::new(config, &self.site, &self.inner).await?;
-        self.site.live.store(Arc::new(Some(live)));
+        self.site.put_in_force(live);
         for listener in &self.listeners {
             listener(config);
         }

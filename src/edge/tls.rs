@@ -3,22 +3,28 @@
 //! Made anew with each config, so that versions, names and keys change with a reload while connections go on with
 //! what they began with. What files the certificates come from, and whether they are any good, was the config's to say.
 
+use super::entrance::Entries;
 use crate::config::checked::{self, TlsVersion};
+use crate::identity::certificate::Presented;
 use crate::metrics::Metrics;
 use async_trait::async_trait;
 use http::HeaderValue;
+use parking_lot::Mutex;
 use pingora::listeners::TlsAccept;
 use pingora::listeners::tls::{Acceptor, TlsSettings};
 use pingora::protocols::l4::stream::Stream as Wire;
 use pingora::protocols::tls::{SslDigest, TlsRef, TlsStream};
 use pingora::tls::{ClientHello, ResolvesServerCert, ServerConfig, TlsAcceptor};
 use rustls::crypto::ring;
-use rustls::server::ProducesTickets;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::sign::CertifiedKey;
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use tokio::sync::Notify;
 
 /// Streams of one connection that its client may have taken back before they were answered, beyond those that were
@@ -33,26 +39,37 @@ pub struct TlsError(#[source] Box<dyn std::error::Error + Send + Sync>);
 /// TLS on one socket.
 pub(super) struct Tls {
     acceptor: Acceptor,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl Tls {
     /// Sets it up. `tickets` let clients go on where they left off, also over a reload.
-    pub(super) fn new(tls: &checked::Tls, tickets: &Arc<dyn ProducesTickets>) -> Result<Self, TlsError> {
+    pub(super) fn new(
+        tls: &checked::Tls,
+        address: SocketAddr,
+        tickets: &Arc<dyn ProducesTickets>,
+    ) -> Result<Self, TlsError> {
         let hsts = tls.hsts.as_ref().map(HeaderValue::try_from).transpose();
         let hsts = hsts.map_err(|error| TlsError(error.into()))?;
         let names = Arc::new(Names::new(&tls.certificates));
-        let settings = TlsSettings::with_callbacks(Box::new(Remember { hsts }));
+        let settings = TlsSettings::with_callbacks(Box::new(Remember { hsts, address }));
         let mut settings = settings.map_err(|error| TlsError(error.to_string().into()))?;
         settings.set_cert_resolver(names.clone());
         let mut acceptor = settings.build();
         // Pingora's own settings have both versions and no tickets.
         acceptor.acceptor = TlsAcceptor::from(Arc::new(server(tls, names, tickets)?));
-        Ok(Self { acceptor })
+        Ok(Self { acceptor, clients: tls.clients.clone() })
     }
 
     /// Shakes hands. How long that may take is the caller's to say.
     pub(super) async fn shake_hands(&self, wire: Wire) -> pingora::Result<TlsStream<Wire>> {
         self.acceptor.tls_handshake(wire).await
+    }
+
+    /// Whether an authority stands behind a certificate, as things are now.
+    fn vouches_for(&self, chain: &[CertificateDer<'static>]) -> bool {
+        let (Some(clients), [own, others @ ..]) = (&self.clients, chain) else { return false };
+        clients.verify_client_cert(own, others, UnixTime::now()).is_ok()
     }
 }
 
@@ -68,10 +85,20 @@ fn server(
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(versions)
         .map_err(|error| TlsError(error.into()))?;
-    let mut server = builder.with_no_client_auth().with_cert_resolver(names);
+    let builder = match &tls.clients {
+        Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+        None => builder.with_no_client_auth(),
+    };
+    let mut server = builder.with_cert_resolver(names);
     let offered: &[&[u8]] = if tls.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
     server.alpn_protocols = offered.iter().map(|one| one.to_vec()).collect();
-    server.ticketer = tickets.clone();
+    if tls.clients.is_none() {
+        server.ticketer = tickets.clone();
+    } else {
+        // Who goes on where it left off is not asked for its certificate again: it may have been taken back since.
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+    }
     Ok(server)
 }
 
@@ -133,12 +160,53 @@ impl ResolvesServerCert for Names {
 pub(super) struct Secured {
     /// `Strict-Transport-Security` for its answers.
     pub(super) hsts: Option<HeaderValue>,
+    shown: Option<Shown>,
     taken_back: AtomicUsize,
     answered: AtomicUsize,
     over: Notify,
 }
 
+/// The certificate that a client showed.
+#[derive(Debug)]
+struct Shown {
+    presented: Presented,
+    chain: Vec<CertificateDer<'static>>,
+    /// The socket that it came to: who stands behind certificates there, may change with a reload.
+    address: SocketAddr,
+    /// What was found with the config that was looked at last.
+    judged: Mutex<Judged>,
+}
+
+#[derive(Debug)]
+struct Judged {
+    by: Weak<Tls>,
+    counts: bool,
+}
+
+impl Shown {
+    fn read(chain: &[CertificateDer<'static>], address: SocketAddr) -> Option<Self> {
+        let presented = Presented::read(chain.first()?)?;
+        let judged = Mutex::new(Judged { by: Weak::new(), counts: false });
+        Some(Self { presented, chain: chain.to_vec(), address, judged })
+    }
+
+    /// Asked once for each config: lists of revoked certificates change while connections stay.
+    fn counts(&self, entries: &Entries) -> bool {
+        let Some(tls) = entries.tls_at(self.address) else { return false };
+        let mut judged = self.judged.lock();
+        if !std::ptr::eq(judged.by.as_ptr(), Arc::as_ptr(tls)) {
+            *judged = Judged { by: Arc::downgrade(tls), counts: tls.vouches_for(&self.chain) };
+        }
+        judged.counts
+    }
+}
+
 impl Secured {
+    /// The client's certificate, while an authority stands behind it.
+    pub(super) fn certificate(&self, entries: &Entries) -> Option<&Presented> {
+        self.shown.as_ref().filter(|shown| shown.counts(entries)).map(|shown| &shown.presented)
+    }
+
     /// What is remembered of the connection that a stream or a session belongs to.
     pub(super) fn of(digest: Option<&Arc<SslDigest>>) -> Option<Arc<Self>> {
         digest.and_then(|digest| digest.extension.get::<Arc<Self>>()).cloned()
@@ -172,13 +240,15 @@ impl Secured {
 /// Puts what is remembered beside what Pingora knows of a connection.
 struct Remember {
     hsts: Option<HeaderValue>,
+    address: SocketAddr,
 }
 
 #[async_trait]
 impl TlsAccept for Remember {
-    async fn handshake_complete_callback(&self, _: &TlsRef) -> Option<Arc<dyn Any + Send + Sync>> {
+    async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn Any + Send + Sync>> {
         let secured = Secured {
             hsts: self.hsts.clone(),
+            shown: tls.peer_cert_chain_der().and_then(|chain| Shown::read(chain, self.address)),
             taken_back: AtomicUsize::new(0),
             answered: AtomicUsize::new(0),
             over: Notify::new(),

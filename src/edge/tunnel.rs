@@ -15,6 +15,7 @@ use super::relay::{self, Gateway};
 use super::screen::{self, Trace};
 use super::signers::Slot;
 use super::upstream::{Pool, authority};
+use super::vigil::{self, Watch};
 use crate::admission::{GatewayEntry, Rejection, RouteEntry};
 use crate::config::checked::{Access, Frames, Target};
 use crate::openclaw::surface;
@@ -120,7 +121,8 @@ pub(super) async fn serve(
     }
     session.write_response_header(switching(&accept, protocol, exchange)?, false).await?;
     session.set_read_timeout(None);
-    let end = run(site, session, ahead, gate).await;
+    let watch = vigil::over(site, exchange, &session.req_header().headers);
+    let end = run(site, session, ahead, gate, watch).await;
     exchange.upstream_took = exchange.upstream_took.or(end.dialled);
     exchange.socket = Some(end);
     Ok(Outcome::Relayed)
@@ -285,6 +287,7 @@ async fn run<'l>(
     session: &mut Session,
     ahead: Option<(Gateway, Option<Slot<'l>>)>,
     gate: Option<Gate<'l>>,
+    watch: Watch,
 ) -> SocketEnd {
     let (near, far) = tokio::io::duplex(PIPE);
     let relayed = async {
@@ -294,9 +297,9 @@ async fn run<'l>(
         match (gate, ahead) {
             (Some(gate), ahead) => {
                 let ahead = ahead.and_then(|(gateway, slot)| Some((gateway, slot?)));
-                Box::pin(gate.serve(client, ahead)).await
+                Box::pin(gate.serve(client, ahead, watch)).await
             }
-            (None, Some((gateway, _))) => relay::relay(site, client, gateway, None).await,
+            (None, Some((gateway, _))) => relay::relay(site, client, gateway, watch, None).await,
             (None, None) => SocketEnd::default(),
         }
     };

@@ -1,16 +1,22 @@
-//! Which key a caller holds and what that key says of them.
+//! Which key a caller holds, or which certificate, and what that says of them.
 //!
-//! The work is the same whether or not the key exists: one SHA-256, one look-up, one comparison in
+//! A key is asked first: who sends one means it, and who sends a wrong one is refused whatever certificate stands
+//! beside it. The work is the same whether or not the key exists: one SHA-256, one look-up, one comparison in
 //! constant time. Nothing here says which part failed.
 
+use super::certificate::Presented;
+use super::tokens::{Issuers, TokenFault};
 use crate::ids::{CredentialId, NodeId, TenantId};
+use crate::jose::looks_like_one;
 use crate::openclaw::Scopes;
+use crate::secret::Secret;
 use base64::Engine as _;
 use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use subtle::ConstantTimeEq as _;
 
 /// Longest key text that is looked at.
@@ -44,8 +50,14 @@ pub struct Credential {
     pub scopes: ScopeSet,
     /// What it may do on a gateway.
     pub gateway: Scopes,
+    /// First second (Unix) at which it is taken.
+    pub begins: Option<u64>,
     /// First second (Unix) at which it is no longer taken.
     pub expires: Option<u64>,
+    /// When it was last taken, to the second; 0 for never since the config was loaded.
+    pub last_used: Arc<AtomicU64>,
+    /// Whether it is known by its key or by the one before.
+    pub age: KeyAge,
     /// The limiter's number for it.
     pub number: u32,
     /// The limiter's number for its node.
@@ -60,6 +72,43 @@ pub struct Credential {
     pub told: Box<str>,
     /// `X-Credential-Scopes`, ready made: the scopes as words.
     pub scopes_field: HeaderValue,
+}
+
+/// Which of a credential's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyAge {
+    /// Its own, or its certificate.
+    Current,
+    /// The one that it had before, which is on its way out.
+    Previous,
+}
+
+impl KeyAge {
+    /// The word for it in metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Previous => "previous",
+        }
+    }
+}
+
+impl Credential {
+    /// Notes that it is taken now. One store a second, however many requests there are.
+    #[inline]
+    pub fn used(&self, now: u64) {
+        if self.last_used.load(Ordering::Relaxed) != now {
+            self.last_used.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it says the same of its holder as another: what an open socket was opened with still holds.
+    #[must_use]
+    pub fn grants_the_same(&self, other: &Self) -> bool {
+        (&self.id, &self.tenant.id, &self.node, self.gateway, &self.scopes_field)
+            == (&other.id, &other.tenant.id, &other.node, other.gateway, &other.scopes_field)
+    }
 }
 
 /// A tenant, with what every request needs of it ready made.
@@ -77,13 +126,15 @@ pub struct Tenant {
     pub told: Box<str>,
 }
 
-/// Which field a credential came in: that field does not go on to the upstream.
+/// What a credential came in: a field does not go on to the upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carrier {
     /// `X-API-Key`.
     ApiKey,
     /// `Authorization` (Bearer or Basic).
     Authorization,
+    /// The certificate that was shown when hands were shaken.
+    Certificate,
 }
 
 /// Why a caller is not known. Told to clients as one and the same 401.
@@ -95,15 +146,81 @@ pub enum CallerFault {
     /// One that is malformed or that nobody holds.
     #[error("the credential is not known")]
     Unknown,
+    /// One whose time has not come.
+    #[error("the credential is not in force yet")]
+    TooEarly,
     /// One whose time is over.
     #[error("the credential has expired")]
     Expired,
+    /// A certificate whose names are those of several credentials.
+    #[error("the certificate belongs to several credentials")]
+    Ambiguous,
+    /// A token that is not taken.
+    #[error(transparent)]
+    Token(#[from] TokenFault),
 }
 
-/// All keys, by their hash.
+/// What a certificate is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CertificateName {
+    /// SHA-256 of its DER.
+    Fingerprint([u8; 32]),
+    /// A URI among its alternative names.
+    Uri(Box<str>),
+    /// A DNS name among them, in lower case.
+    Dns(Box<str>),
+}
+
+/// What a caller came with, kept by those who have to ask again whether it still counts.
+#[derive(Debug)]
+pub enum Ticket {
+    /// A key, by its hash.
+    Key([u8; 32]),
+    /// A token.
+    Token(Secret),
+    /// The certificate of its connection.
+    Certificate,
+}
+
+impl Ticket {
+    /// What these fields carry.
+    #[must_use]
+    pub fn of(fields: &HeaderMap) -> Self {
+        if let Some(token) = token(fields) {
+            return Self::Token(Secret::new(token.to_vec()));
+        }
+        match presented(fields) {
+            Some((hash, _)) => Self::Key(hash.unwrap_or_default()),
+            None => Self::Certificate,
+        }
+    }
+}
+
+/// All keys, by their hash, and all certificates, by what they are known by.
 #[derive(Debug, Default)]
 pub struct KeyRing {
     by_hash: HashMap<[u8; 32], Arc<Credential>, BuildHasherDefault<FirstBytes>>,
+    certificates: Certificates,
+    issuers: Issuers,
+}
+
+#[derive(Debug, Default)]
+struct Certificates {
+    prints: HashMap<[u8; 32], Arc<Credential>>,
+    uris: HashMap<Box<str>, Arc<Credential>>,
+    names: HashMap<Box<str>, Arc<Credential>>,
+}
+
+impl Certificates {
+    /// The one credential that a certificate is for.
+    fn holder(&self, shown: &Presented) -> Result<&Arc<Credential>, CallerFault> {
+        let prints = self.prints.get(&shown.fingerprint).into_iter();
+        let uris = shown.uris.iter().filter_map(|uri| self.uris.get(uri));
+        let names = shown.names.iter().filter_map(|name| self.names.get(name));
+        let mut all = prints.chain(uris).chain(names);
+        let first = all.next().ok_or(CallerFault::Unknown)?;
+        if all.all(|other| Arc::ptr_eq(first, other)) { Ok(first) } else { Err(CallerFault::Ambiguous) }
+    }
 }
 
 /// SHA-256 output is already evenly spread: its first bytes are the hash. An attacker who wanted to make
@@ -130,21 +247,100 @@ impl KeyRing {
     /// Takes the keys over.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = ([u8; 32], Arc<Credential>)>) -> Self {
-        Self { by_hash: keys.into_iter().collect() }
+        Self { by_hash: keys.into_iter().collect(), ..Self::default() }
+    }
+
+    /// The same with those who issue tokens.
+    #[must_use]
+    pub fn with_issuers(self, issuers: Issuers) -> Self {
+        Self { issuers, ..self }
+    }
+
+    /// The same with certificates.
+    #[must_use]
+    pub fn with_certificates(
+        mut self,
+        all: impl IntoIterator<Item = (CertificateName, Arc<Credential>)>,
+    ) -> Self {
+        for (name, credential) in all {
+            let of = &mut self.certificates;
+            match name {
+                CertificateName::Fingerprint(print) => of.prints.insert(print, credential),
+                CertificateName::Uri(uri) => of.uris.insert(uri, credential),
+                CertificateName::Dns(name) => of.names.insert(name, credential),
+            };
+        }
+        self
     }
 
     /// Who holds the key that these fields carry: `X-API-Key`, else `Authorization: Bearer`, else
-    /// `Authorization: Basic` with the key as password (for clients that can only be given a URL).
+    /// `Authorization: Basic` with the key as password (for clients that can only be given a URL). Where they carry
+    /// none, whose certificate it is.
     ///
     /// # Errors
     /// [`CallerFault`]: for the log; a client must not learn which.
-    pub fn caller(&self, fields: &HeaderMap, now: u64) -> Result<(&Arc<Credential>, Carrier), CallerFault> {
-        let (hash, carrier) = presented(fields).ok_or(CallerFault::Missing)?;
-        let credential = self.held(hash).ok_or(CallerFault::Unknown)?;
-        if credential.expires.is_some_and(|end| now >= end) {
+    pub fn caller(
+        &self,
+        fields: &HeaderMap,
+        certificate: Option<&Presented>,
+        now: u64,
+    ) -> Result<(Arc<Credential>, Carrier), CallerFault> {
+        let (credential, carrier) = match presented(fields) {
+            Some((hash, carrier)) => match self.held(hash) {
+                Some(credential) => (credential.clone(), carrier),
+                None => (self.issued(fields, now)?, Carrier::Authorization),
+            },
+            None => (self.shown(certificate, now)?.clone(), Carrier::Certificate),
+        };
+        in_time(&credential, now)?;
+        Ok((credential, carrier))
+    }
+
+    /// Whose the token is that stands where a key would.
+    #[cold]
+    fn issued(&self, fields: &HeaderMap, now: u64) -> Result<Arc<Credential>, CallerFault> {
+        match token(fields).filter(|_| !self.issuers.is_empty()) {
+            Some(token) => Ok(self.issuers.caller(token, now)?),
+            None => Err(CallerFault::Unknown),
+        }
+    }
+
+    /// Whose a ticket is now.
+    ///
+    /// # Errors
+    /// [`CallerFault`]: it is nobody's any more.
+    pub fn still(
+        &self,
+        ticket: &Ticket,
+        certificate: Option<&Presented>,
+        now: u64,
+    ) -> Result<Arc<Credential>, CallerFault> {
+        let credential = match ticket {
+            Ticket::Key(hash) => self.held(Some(*hash)).ok_or(CallerFault::Unknown)?.clone(),
+            Ticket::Token(text) => match self.held(hash(text.expose())) {
+                // A key that looks like a token.
+                Some(credential) => credential.clone(),
+                None => self.issuers.caller(text.expose(), now)?,
+            },
+            Ticket::Certificate => self.shown(certificate, now)?.clone(),
+        };
+        in_time(&credential, now)?;
+        Ok(credential)
+    }
+
+    fn shown(&self, certificate: Option<&Presented>, now: u64) -> Result<&Arc<Credential>, CallerFault> {
+        let certificate = certificate.ok_or(CallerFault::Missing)?;
+        if now >= certificate.ends {
             return Err(CallerFault::Expired);
         }
-        Ok((credential, carrier))
+        self.certificates.holder(certificate)
+    }
+
+    /// All credentials.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Credential>> {
+        let Certificates { prints, uris, names } = &self.certificates;
+        let certificates = prints.values().chain(uris.values()).chain(names.values());
+        self.by_hash.values().chain(certificates)
     }
 
     /// Who holds this key, in time or not.
@@ -162,12 +358,33 @@ impl KeyRing {
     }
 }
 
+fn in_time(credential: &Credential, now: u64) -> Result<(), CallerFault> {
+    if credential.begins.is_some_and(|begin| now < begin) {
+        return Err(CallerFault::TooEarly);
+    }
+    if credential.expires.is_some_and(|end| now >= end) {
+        return Err(CallerFault::Expired);
+    }
+    Ok(())
+}
+
 /// The hash of the presented key; `Some((None, _))` for one that is malformed.
 fn presented(fields: &HeaderMap) -> Option<(Option<[u8; 32]>, Carrier)> {
     if let Some(key) = only(fields, &X_API_KEY) {
         return Some((hash(key), Carrier::ApiKey));
     }
     Some((authorization(only(fields, &header::AUTHORIZATION)?), Carrier::Authorization))
+}
+
+/// What stands behind `Authorization: Bearer` and has the look of a token, where no field for API keys stands beside it.
+fn token(fields: &HeaderMap) -> Option<&[u8]> {
+    if fields.contains_key(&X_API_KEY) {
+        return None;
+    }
+    let value = only(fields, &header::AUTHORIZATION)?;
+    let space = memchr::memchr(b' ', value)?;
+    let text = value[space + 1..].trim_ascii();
+    (value[..space].eq_ignore_ascii_case(b"bearer") && looks_like_one(text)).then_some(text)
 }
 
 fn authorization(value: &[u8]) -> Option<[u8; 32]> {
@@ -220,7 +437,10 @@ mod tests {
                 node: None,
                 scopes: ScopeSet(1),
                 gateway: Scopes::default(),
+                begins: None,
                 expires,
+                last_used: Arc::default(),
+                age: KeyAge::Current,
                 node_number: None,
                 tariff: None,
                 number: 0,
@@ -241,7 +461,7 @@ mod tests {
         for (name, value) in fields {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        ring().caller(&map, now).map(|(c, carrier)| (c.id.to_string(), carrier))
+        ring().caller(&map, None, now).map(|(c, carrier)| (c.id.to_string(), carrier))
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 pub mod address;
 pub mod caller;
+pub mod certificate;
 pub mod head;
 pub mod lists;
 pub mod path;
+pub mod tokens;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms by floor. A room imports from floors below its own, and from nowhere else.
 const FLOORS: &[&[&str]] = &[
-    &["ids", "secret", "openclaw"],
+    &["ids", "secret", "jose", "openclaw"],
     &["config"],
     &["metrics", "identity", "limits", "signatures"],
     &["admission"],

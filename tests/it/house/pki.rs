@@ -1,7 +1,10 @@
 //! An authority of a test's own, and the certificates and keys that it makes: real ones, in files as operators have them.
 
 use super::temp::Temp;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
+    KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use std::path::PathBuf;
@@ -47,6 +50,38 @@ impl Pki {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("it is an authority");
         Arc::new(roots)
+    }
+
+    /// Its own certificate, in a file.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.write("authority.pem", self.issuer.pem())
+    }
+
+    /// Replaces the list of certificates that it has taken back; the list's file.
+    pub(crate) fn take_back(&self, all: &[&Files]) -> PathBuf {
+        let revoked = |files: &&Files| {
+            let (_, read) = x509_parser::parse_x509_certificate(&files.der).expect("it is a certificate");
+            RevokedCertParams {
+                serial_number: SerialNumber::from_slice(read.raw_serial()),
+                revocation_time: date_time_ymd(2025, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            }
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2025, 1, 1),
+            next_update: date_time_ymd(2999, 1, 1),
+            crl_number: SerialNumber::from(u64::try_from(all.len()).expect("a few") + 1),
+            issuing_distribution_point: None,
+            revoked_certs: all.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list =
+            list.signed_by(&self.issuer).expect("the authority signs").pem().expect("it can be written");
+        let fresh = self.folder.write("revoked.new", list);
+        let path = self.folder.path().join("revoked.pem");
+        std::fs::rename(fresh, &path).expect("a file can be renamed");
+        path
     }
 
     /// A server's certificate for these names, in files that are called so. Made anew when it is there already.

@@ -3,9 +3,11 @@
 
 use super::client::Answer;
 use super::inspect::inspect;
+use super::pki::Files;
 use bytes::Bytes;
 use h2::client::SendRequest;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpStream};
@@ -28,6 +30,18 @@ pub(crate) fn client(
         .expect("the versions are known")
         .with_root_certificates(roots.clone())
         .with_no_client_auth()
+}
+
+/// The same, with a certificate of its own.
+pub(crate) fn holder(roots: &Arc<RootCertStore>, files: &Files) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = PrivateKeyDer::from_pem_file(&files.key).expect("a key");
+    ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(BOTH)
+        .expect("the versions are known")
+        .with_root_certificates(roots.clone())
+        .with_client_auth_cert(vec![files.der.clone()], key)
+        .expect("key and certificate belong together")
 }
 
 fn named(name: &str) -> ServerName<'static> {

@@ -1,0 +1,74 @@
+//! Watches over an open socket: it ends when the edge goes down, and when what it was opened with counts no more, be it
+//! that a reload took it back or that its time is over.
+
+use super::exchange::Exchange;
+use super::live::Site;
+use super::relay::closing;
+use super::tls::Secured;
+use crate::identity::caller::{Credential, Ticket};
+use http::HeaderMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+/// The clock may be set meanwhile, so nobody sleeps longer.
+const LONGEST: Duration = Duration::from_mins(5);
+
+/// Becomes what a socket is to be closed with.
+pub(super) type Watch = Pin<Box<dyn Future<Output = CloseFrame> + Send>>;
+
+/// What a socket was opened with.
+struct Held {
+    credential: Arc<Credential>,
+    ticket: Ticket,
+    secured: Option<Arc<Secured>>,
+}
+
+/// Watches over the socket that a request opens. `fields` are the request's as they came.
+pub(super) fn over(site: &Arc<Site>, exchange: &Exchange, fields: &HeaderMap) -> Watch {
+    let held = exchange.trail.credential.clone().map(|credential| Held {
+        credential,
+        ticket: Ticket::of(fields),
+        secured: exchange.secured.clone(),
+    });
+    Box::pin(watch(site.clone(), held))
+}
+
+async fn watch(site: Arc<Site>, held: Option<Held>) -> CloseFrame {
+    let mut draining = site.draining();
+    let mut reloads = site.reloads();
+    loop {
+        reloads.mark_unchanged();
+        let longest = match held.as_ref().map(|held| held.lasts(&site)) {
+            Some(None) => {
+                site.metrics.websockets_revoked.inc();
+                return closing(CloseCode::Policy, "the credential is no longer in force");
+            }
+            Some(Some(longest)) => longest.min(LONGEST),
+            // Nothing that could be taken back.
+            None => LONGEST,
+        };
+        tokio::select! {
+            _ = draining.wait_for(|&draining| draining) => return closing(CloseCode::Restart, "service restart"),
+            _ = reloads.changed() => {}
+            () = tokio::time::sleep(longest) => {}
+        }
+    }
+}
+
+impl Held {
+    /// How much longer it counts, as things are now; nothing where it does not.
+    fn lasts(&self, site: &Site) -> Option<Duration> {
+        let live = site.live.load();
+        let live = live.as_ref().as_ref()?;
+        let now = site.unix(Instant::now()).as_secs();
+        let certificate = self.secured.as_ref().and_then(|secured| secured.certificate(&live.entries));
+        let held = live.policy.still(&self.ticket, certificate, now)?;
+        let ends = certificate.filter(|_| matches!(self.ticket, Ticket::Certificate)).map(|shown| shown.ends);
+        let ends = ends.into_iter().chain(held.expires).min().unwrap_or(u64::MAX);
+        held.grants_the_same(&self.credential).then(|| Duration::from_secs(ends.saturating_sub(now)))
+    }
+}
