@@ -7,7 +7,7 @@ use super::receipt::{Item, Kept};
 use super::rule::{CompiledRule, Home, MAX_RULES, RuleSet};
 use super::strangers::Shard;
 use super::sync::MutexGuard;
-use super::table::{Cell, Place, Table};
+use super::table::{Cell, Place, Start, Table};
 use super::tally::Measure;
 use super::tick::{Tick, seconds_rounded_up};
 use super::window::Ceiling;
@@ -133,27 +133,26 @@ impl Limiter {
 fn newcomer<'a>(table: &'a Table, compiled: &'a CompiledRule, key: Key, hash: u64, now: Tick) -> Spot<'a> {
     let (rule, measure) = (compiled.rule(), compiled.measure());
     let near = key.neighbourhood();
-    // The remainder is below the number of cells.
-    let number = u32::try_from(table.hash(&near) % u64::from(SHARED)).unwrap_or(0);
-    let is_shared = match measure {
+    let number = shared_number(table, &near);
+    // While the table was full others may have counted this key. Who counts it there looks for its place with
+    // that count locked, and the place is there before this looks: one of the two sees the other.
+    let place = table.insert(key, hash, now, |tally, now| match measure {
+        Measure::Window(_) | Measure::Quota(_) => {
+            tally.carry_over(rule.sketch.counted(&near, now), measure, now);
+            Start::Stands
+        }
+        Measure::Rate(_) => {
+            if let Some(cell) = rule.shared.made(number) {
+                tally.clone_from(&cell.lock().tally);
+            }
+            Start::Stands
+        }
         // What is in flight there must come back there.
-        Measure::Held(_) => rule.shared.used() > 0 && rule.shared.cell(number).lock().tally.is_held(),
-        Measure::Window(_) | Measure::Quota(_) | Measure::Rate(_) => false,
-    };
-    let place = if is_shared && !table.holds(&key, hash) {
-        None
-    } else {
-        table.insert(key, hash, now, |tally, now| match measure {
-            // While the table was full others may have counted this key.
-            Measure::Window(_) | Measure::Quota(_) => {
-                tally.carry_over(rule.sketch.counted(&near, now), measure, now)
-            }
-            Measure::Rate(_) if rule.shared.used() > 0 => {
-                tally.clone_from(&rule.shared.cell(number).lock().tally);
-            }
-            Measure::Rate(_) | Measure::Held(_) => {}
-        })
-    };
+        Measure::Held(_) if rule.shared.made(number).is_some_and(|cell| cell.lock().tally.is_held()) => {
+            Start::IsElsewhere
+        }
+        Measure::Held(_) => Start::Stands,
+    });
     match (place, measure) {
         (Some(place), _) => Spot::Place { cell: table.cell(place), place },
         (None, Measure::Window(ceiling) | Measure::Quota(ceiling)) => {
@@ -163,6 +162,12 @@ fn newcomer<'a>(table: &'a Table, compiled: &'a CompiledRule, key: Key, hash: u6
             Spot::Shared { table, cell: rule.shared.cell(number), number }
         }
     }
+}
+
+/// The cell that a neighbourhood shares beyond the table.
+pub(super) fn shared_number(table: &Table, near: &Key) -> u32 {
+    // The remainder is below the number of cells.
+    u32::try_from(table.hash(near) % u64::from(SHARED)).unwrap_or(0)
 }
 
 /// Brings claims into the order of locking: almost always they are in it. Nothing where two keys were
@@ -308,13 +313,12 @@ impl Claim<'_> {
     }
 }
 
-/// Notes that a cell of the rule's own counts for the first time.
+/// Notes that a cell of a known caller counts for the first time.
 #[cold]
 fn note_use(rule: &CompiledRule, spot: &Spot<'_>) {
     match spot {
-        Spot::Shared { .. } => rule.rule().shared.note_use(),
         Spot::Dense { .. } => rule.rule().home.note_use(),
-        Spot::Place { .. } | Spot::Sketch { .. } => {}
+        Spot::Place { .. } | Spot::Sketch { .. } | Spot::Shared { .. } => {}
     }
 }
 

@@ -26,15 +26,20 @@ impl Dense {
     /// The cell of a number.
     #[inline]
     pub(super) fn cell(&self, number: u32) -> &Cell {
-        // Numbers stay far below 2^31: they count what an operator has named.
-        let shifted = number.saturating_add(FIRST);
-        let row = (shifted.ilog2() - FIRST.ilog2()) as usize;
-        let len = FIRST << row;
-        let within = (shifted - len) as usize;
+        let (row, within) = spot(number);
         match self.rows[row].get() {
             Some(cells) => &cells[within],
-            None => &self.rows[row].get_or_init(|| (0..len).map(|_| Cell::vacant()).collect())[within],
+            None => {
+                let len = FIRST << row;
+                &self.rows[row].get_or_init(|| (0..len).map(|_| Cell::vacant()).collect())[within]
+            }
         }
+    }
+
+    /// The cell of a number, if its row was ever asked for: else nothing was counted in it.
+    pub(super) fn made(&self, number: u32) -> Option<&Cell> {
+        let (row, within) = spot(number);
+        self.rows[row].get().map(|cells| &cells[within])
     }
 
     /// Notes that a cell counts something for the first time.
@@ -48,6 +53,15 @@ impl Dense {
     }
 }
 
+/// A number's row, and where it lies in it.
+#[inline]
+const fn spot(number: u32) -> (usize, usize) {
+    // Numbers stay far below 2^31: they count what an operator has named.
+    let shifted = number.saturating_add(FIRST);
+    let row = shifted.ilog2() - FIRST.ilog2();
+    (row as usize, (shifted - (FIRST << row)) as usize)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,7 +73,10 @@ mod tests {
         for number in (0..1000).chain([65_535, 65_536]) {
             assert!(seen.insert(std::ptr::from_ref(dense.cell(number))), "{number}");
         }
+        assert!(dense.made(1007).is_some(), "of the row of 999");
+        assert!(dense.made(1008).is_none(), "rows are made as they are asked for");
         for number in [0, 15, 16, 47, 48, 999] {
+            assert!(dense.made(number).is_some_and(|cell| std::ptr::eq(cell, dense.cell(number))));
             assert!(std::ptr::eq(dense.cell(number), dense.cell(number)));
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Rules are looked at one after the other, so that under load the picture may be of several moments.
 
+use super::decide::shared_number;
 use super::decision::{Decision, Standings};
 use super::key::{Key, Subject};
 use super::limiter::Limiter;
@@ -51,7 +52,12 @@ impl Limiter {
                 Measure::Window(_) | Measure::Quota(_) => {
                     tally.carry_over(rule.sketch.counted(&key.neighbourhood(), now), compiled.measure(), now);
                 }
-                Measure::Rate(_) | Measure::Held(_) => {}
+                Measure::Rate(_) | Measure::Held(_) => {
+                    let number = shared_number(table, &key.neighbourhood());
+                    if let Some(cell) = rule.shared.made(number) {
+                        tally.clone_from(&cell.lock().tally);
+                    }
+                }
             }
             tally
         }))

@@ -94,10 +94,14 @@ fn several_rules_count_together_or_not_at_all() {
 
 #[test]
 fn what_is_in_flight_never_passes_the_limit_and_comes_back() {
-    check(|| {
-        // Places go from one address to the other and back. Beyond the table one more can slip through:
-        // docs/limits.md, "Not there".
-        let limiter = Arc::new(Limiter::new(4));
+    // A table of one place: it goes from one address to the other and back, and who finds it taken is counted
+    // with the neighbourhood. Then one in which all have places.
+    [1, 4].into_iter().for_each(in_flight_with);
+}
+
+fn in_flight_with(places: usize) {
+    check(move || {
+        let limiter = Arc::new(Limiter::new(places));
         let rule = limit("flight", Dimension::Ip, LimitKind::Concurrency, 1);
         let rules = Arc::new(limiter.compile([&rule]).expect("one"));
         let flying: Arc<[AtomicUsize; 2]> = Arc::default();
@@ -120,6 +124,33 @@ fn what_is_in_flight_never_passes_the_limit_and_comes_back() {
             let (decision, _receipt) = limiter.admit(&rules, &subject(who), Tick::ZERO);
             assert!(decision.is_admitted(), "all places came back");
         }
+    });
+}
+
+#[test]
+fn a_burst_beyond_the_table_is_not_had_again_within_it() {
+    check(|| {
+        let limiter = Arc::new(Limiter::new(1));
+        let rate = LimitKind::Rate { every: Duration::from_secs(100) };
+        let burst = limit("burst", Dimension::Ip, rate, 1);
+        let rules = Arc::new(limiter.compile([&burst]).expect("one"));
+        let flight = limit("flight", Dimension::Ip, LimitKind::Concurrency, 1);
+        let flight = Arc::new(limiter.compile([&flight]).expect("one"));
+        let admitted: Arc<AtomicUsize> = Arc::default();
+        // The one place is taken and becomes free while these come.
+        let other = {
+            let limiter = limiter.clone();
+            Box::new(move || drop(limiter.admit(&flight, &subject(1), Tick::ZERO)))
+        };
+        let thread = || -> Box<dyn FnOnce() + Send> {
+            let (limiter, rules, admitted) = (limiter.clone(), rules.clone(), admitted.clone());
+            Box::new(move || {
+                let decision = limiter.decide(&rules, &subject(0), Tick::ZERO);
+                admitted.fetch_add(usize::from(decision.is_admitted()), Ordering::SeqCst);
+            })
+        };
+        at_once(vec![other, thread(), thread()]);
+        assert_eq!(admitted.load(Ordering::SeqCst), 1, "the burst is one");
     });
 }
 

@@ -74,6 +74,14 @@ impl Cell {
     }
 }
 
+/// What becomes of an entry that was just made.
+pub(super) enum Start {
+    /// The key is counted in it from now on.
+    Stands,
+    /// The key is counted elsewhere, and the entry goes again.
+    IsElsewhere,
+}
+
 /// Keys and their places, at most `capacity`.
 pub(super) struct Table {
     index: Index,
@@ -123,15 +131,15 @@ impl Table {
         self.index.lock(hash).find(hash, |place| self.cell(place).is(key)).is_some()
     }
 
-    /// The place of a key, made if need be; none when the table is full of what counts.
-    /// `start` gives a new entry its count before anybody else can lock it.
+    /// The place of a key, made if need be; none when the table is full of what counts, or where `start` says so.
+    /// `start` gives a new entry its count when others can find it already, and before they can lock it.
     #[cold]
     pub(super) fn insert(
         &self,
         key: Key,
         hash: u64,
         now: Tick,
-        start: impl FnOnce(&mut Tally, Tick),
+        start: impl FnOnce(&mut Tally, Tick) -> Start,
     ) -> Option<u32> {
         let is_it = |place| self.cell(place).is(&key);
         if let Some(there) = self.index.lock(hash).find(hash, is_it) {
@@ -153,8 +161,14 @@ impl Table {
         let now = now.max(Tick::from_nanos(self.reused_at.load(Ordering::Acquire)));
         place.idle_from = Tick::from_nanos(now.nanos().saturating_add(GRACE_NANOS));
         place.tally = Tally::empty();
-        start(&mut place.tally, now);
-        Some(number)
+        match start(&mut place.tally, now) {
+            Start::Stands => Some(number),
+            Start::IsElsewhere => {
+                self.vacate(number, &key);
+                *place = Place { idle_from: Tick::ZERO, tally: Tally::empty() };
+                None
+            }
+        }
     }
 
     /// Hands over a key's cell, if it has one; whether it still is the key's, its lock tells.
@@ -281,7 +295,7 @@ mod tests {
     }
 
     fn make(table: &Table, n: u32, now: Tick) -> Option<u32> {
-        table.insert(key(n), table.hash(&key(n)), now, |_, _| ())
+        table.insert(key(n), table.hash(&key(n)), now, |_, _| Start::Stands)
     }
 
     fn count_one(table: &Table, n: u32, now: Tick) -> Option<u32> {
@@ -323,6 +337,14 @@ mod tests {
         assert!(make(&table, 2, seconds(5)).is_none());
         assert!(make(&table, 2, seconds(6)).is_some());
         assert!(place_of(&table, 1).is_none());
+    }
+
+    #[test]
+    fn an_entry_of_what_is_counted_elsewhere_goes_again() {
+        let table = Table::new(1);
+        let elsewhere = table.insert(key(1), table.hash(&key(1)), seconds(0), |_, _| Start::IsElsewhere);
+        assert_eq!((elsewhere, place_of(&table, 1), table.len()), (None, None, 0));
+        assert!(count_one(&table, 2, seconds(0)).is_some(), "its place is free");
     }
 
     #[test]
