@@ -4,7 +4,8 @@ use super::{Failure, input, output};
 use crate::config::checked::{Canonical, Envelope, MeshRules as Policy, Mode, NodeKey, OnFailure};
 use crate::ids::{NodeId, TenantId};
 use crate::signatures::keys::KeyRegistry;
-use crate::signatures::{self, Context, Scratch, sign};
+use crate::signatures::{self, Canonicaliser, Context, Scratch, envelope, sign};
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -64,20 +65,15 @@ impl Sign {
     }
 }
 
-/// Verify messages.
+/// Which messages are verified.
 #[derive(Debug, clap::Args)]
-pub(super) struct Verify {
-    /// The signer's public key (SPKI PEM).
-    #[arg(long, value_name = "FILE")]
-    public_key: PathBuf,
-    /// The node that the messages must name; any one without it.
+pub(super) struct Messages {
+    /// For mesh messages: the node that they must name; any one without it.
     #[arg(long)]
     node: Option<String>,
-    /// Where the messages sit.
+    /// For mesh messages: where they sit.
     #[arg(long, value_enum, default_value_t = EnvelopeArg::None)]
     envelope: EnvelopeArg,
-    /// The message, array or envelope; standard input without one.
-    file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -88,12 +84,17 @@ enum EnvelopeArg {
     Generic,
 }
 
-impl Verify {
-    pub(super) fn execute(self) -> Result<(), Failure> {
-        let what = self.public_key.display().to_string();
-        let key = sign::read_public_pem(&text(&self.public_key)?)
-            .map_err(|error| Failure::caused(&what, &error))?;
-        let body = input(self.file.as_ref())?;
+impl Messages {
+    /// Verifies those in a body with this key; `show` is given the text that each signature is over.
+    pub(super) fn verify(
+        &self,
+        public_key: &Path,
+        body: &[u8],
+        show: Option<fn(&[u8]) -> Result<(), Failure>>,
+    ) -> Result<(), Failure> {
+        let what = public_key.display().to_string();
+        let key =
+            sign::read_public_pem(&text(public_key)?).map_err(|error| Failure::caused(&what, &error))?;
         let envelope = match self.envelope {
             EnvelopeArg::None => Envelope::None,
             EnvelopeArg::Telegram => Envelope::Telegram,
@@ -110,7 +111,7 @@ impl Verify {
         let tenant = TenantId::parse("cli").map_err(Failure::new)?;
         let nodes = match &self.node {
             Some(node) => vec![node.clone()],
-            None => named(&body),
+            None => named(body),
         };
         let keys = nodes.iter().filter_map(|node| NodeId::parse(node).ok());
         let keys: Vec<NodeKey> = keys.map(|node| NodeKey::of(tenant.clone(), node, key)).collect();
@@ -123,7 +124,10 @@ impl Verify {
             now_unix: 0.0,
             taken: None,
         };
-        match signatures::verify(&body, &context, &mut Scratch::default()) {
+        if let Some(show) = show {
+            show(told(body, envelope).as_bytes())?;
+        }
+        match signatures::verify(body, &context, &mut Scratch::default()) {
             Ok(verified) => output(format!("good: {} messages\n", verified.verified).as_bytes()),
             Err(failure) => {
                 let at = failure.index.map(|index| format!(" (message {index})")).unwrap_or_default();
@@ -132,6 +136,31 @@ impl Verify {
             }
         }
     }
+}
+
+/// What each message's signature is over.
+fn told(body: &[u8], envelope: Envelope) -> String {
+    let (mut inner, mut picker, mut reader) =
+        (Vec::new(), Canonicaliser::default(), Canonicaliser::default());
+    let found = envelope::wrapping(envelope, None)
+        .and_then(|wrapping| envelope::messages(body, wrapping, Mode::Required, &mut inner, &mut picker));
+    let read = found.and_then(|found| {
+        let document = reader.read(found)?;
+        let mut out = String::new();
+        for (number, (_, content)) in document.elements().enumerate() {
+            // Writing to a String cannot fail.
+            let _ = match content {
+                Ok(message) => {
+                    let text = message.canonical;
+                    let shown = String::from_utf8_lossy(text);
+                    writeln!(out, "message {number}: signed are {} bytes\n---\n{shown}\n---", text.len())
+                }
+                Err(fault) => writeln!(out, "message {number}: {fault}"),
+            };
+        }
+        Ok(out)
+    });
+    read.unwrap_or_else(|fault| format!("no message can be told from the next: it {fault}\n"))
 }
 
 /// Every node that the text names anywhere: the key is tried for each of them, and it alone decides.

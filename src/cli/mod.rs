@@ -10,6 +10,7 @@ mod outbox;
 mod quickstart;
 mod run;
 pub mod store;
+mod verify;
 mod webhooks;
 
 use clap::{Parser, Subcommand};
@@ -53,8 +54,8 @@ enum Command {
     /// Look at what waits for other meshes, in the running edge.
     #[command(subcommand)]
     Outbox(outbox::Outbox),
-    /// Verify mesh messages. Exits with 1 when one does not hold.
-    Verify(mesh::Verify),
+    /// Verify mesh messages, or a captured delivery of a sender of webhooks. Exits with 1 when something does not hold.
+    Verify(verify::Verify),
     /// Say what would become of a request, and how each limit would stand.
     Explain(explain::Explain),
     /// Turn an existing Mission Control gateways JSON into YAML for a config.

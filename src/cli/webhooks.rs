@@ -117,23 +117,42 @@ pub(super) struct Explain {
 impl Explain {
     fn execute(self) -> Result<(), Failure> {
         let config = load(self.config)?;
-        let (policy, sender) = sender(route(&config, &self.route)?)?;
-        let captured = Captured::read(&input(self.file.as_ref())?)?;
-        let delivery = Delivery {
-            method: &captured.method,
-            origin: policy.public_url.as_deref().unwrap_or(&captured.origin),
-            target: &captured.target,
-            fields: &captured.fields,
-            body: &captured.body,
-            now_unix: self.at.unwrap_or_else(unix_now),
-        };
-        let (text, is_good) = explain(policy.name, sender, &delivery);
-        output(text.as_bytes())?;
-        if is_good { Ok(()) } else { Err(Failure::new("bad: it does not hold")) }
+        let explained = Explained::of(route(&config, &self.route)?, self.at, &input(self.file.as_ref())?)?;
+        output(explained.text.as_bytes())?;
+        if explained.is_good { Ok(()) } else { Err(Failure::new("bad: it does not hold")) }
     }
 }
 
-fn explain(name: &str, sender: &Sender, delivery: &Delivery<'_>) -> (String, bool) {
+/// What there is to say of a captured delivery.
+pub(super) struct Explained {
+    /// All of it.
+    pub(super) text: String,
+    /// `good`, or the reason.
+    pub(super) verdict: &'static str,
+    pub(super) is_good: bool,
+}
+
+impl Explained {
+    /// Holds a captured request against what a route verifies, as of a Unix second, or of now.
+    pub(super) fn of(route: &Route, at: Option<u64>, captured: &[u8]) -> Result<Self, Failure> {
+        let (policy, sender) = sender(route)?;
+        let captured = Captured::read(captured)?;
+        Ok(explain(
+            policy.name,
+            sender,
+            &Delivery {
+                method: &captured.method,
+                origin: policy.public_url.as_deref().unwrap_or(&captured.origin),
+                target: &captured.target,
+                fields: &captured.fields,
+                body: &captured.body,
+                now_unix: at.unwrap_or_else(unix_now),
+            },
+        ))
+    }
+}
+
+fn explain(name: &str, sender: &Sender, delivery: &Delivery<'_>) -> Explained {
     let mut out = format!("scheme:  {name}\n");
     // Writing to a String cannot fail, here and below.
     match schemes::read(sender, delivery) {
@@ -173,14 +192,14 @@ fn explain(name: &str, sender: &Sender, delivery: &Delivery<'_>) -> (String, boo
     match schemes::verify(sender, delivery) {
         Ok(_) => {
             let _ = writeln!(out, "verdict: good");
-            (out, true)
+            Explained { text: out, verdict: "good", is_good: true }
         }
         Err(failure) => {
             let _ = writeln!(out, "verdict: {}", failure.reason.code());
             if let Some(change) = would_hold(sender, delivery) {
                 let _ = writeln!(out, "differs: it holds {change}");
             }
-            (out, false)
+            Explained { text: out, verdict: failure.reason.code(), is_good: false }
         }
     }
 }

@@ -171,6 +171,47 @@ fn a_signed_message_verifies_and_a_changed_one_does_not() {
         &signed.replace("\"scope\":\"mesh\"", "\"scope\":\"node\""),
     );
     assert_eq!(bad.status.code(), Some(1), "{}", said(&bad));
+    let batch = format!("[{signed},{{\"type\":\"memory\",\"b\":1.0,\"a\":2}}]");
+    let told = run_with(&["verify", "--explain", "--public-key", &at("ceo.pub")], &batch);
+    assert!(said(&told).contains("bad (message 1): signature_missing"), "{}", said(&told));
+    let told = stdout(&told);
+    assert!(told.contains("---\n{\"key\":\"k\",\"nodeId\":\"ceo\",\"scope\":\"mesh\","), "{told}");
+    assert!(
+        told.contains("message 1: signed are 29 bytes\n---\n{\"a\":2,\"b\":1,\"type\":\"memory\"}\n"),
+        "{told}"
+    );
+}
+
+/// Runs `verify` for a sender whose secret is the one of GitHub's documentation.
+fn verify(args: &[&str], captured: &str) -> Output {
+    let mut command = Command::new(edge_program());
+    command.arg("verify").args(args).env("SENDERS_SECRET", "It's a Secret to Everybody");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program can be started");
+    // A program that refuses its flags does not read its input.
+    let _ = child.stdin.take().expect("stdin is a pipe").write_all(captured.as_bytes());
+    child.wait_with_output().expect("the program ends")
+}
+
+#[test]
+fn a_senders_delivery_is_verified_and_explained_without_a_config() {
+    let delivery = "POST /hook HTTP/1.1\r\nHost: a\r\nX-Hub-Signature-256: \
+        sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17\r\n\r\nHello, World!";
+    let args = ["--scheme", "github", "--secret-env", "SENDERS_SECRET"];
+    let good = verify(&args, delivery);
+    assert_eq!((good.status.code(), stdout(&good).as_str()), (Some(0), "good\n"), "{}", said(&good));
+    let told = verify(&[&args[..], &["--explain"]].concat(), &format!("{delivery}\n"));
+    assert_eq!(told.status.code(), Some(1), "{}", said(&told));
+    for line in ["scheme:  github", "verdict: signature_invalid", "differs: it holds without the line end"] {
+        assert!(stdout(&told).contains(line), "{line}: {}", said(&told));
+    }
+    assert!(!said(&told).contains("Everybody"));
+    let keyless = verify(&["--scheme", "discord", "--secret-env", "SENDERS_SECRET"], delivery);
+    assert_eq!(keyless.status.code(), Some(2), "{}", said(&keyless));
+    let unknown = verify(&["--scheme", "generic-hmac"], delivery);
+    assert!(said(&unknown).contains("possible values"), "{}", said(&unknown));
+    let no_key = verify(&[], "{}");
+    assert!(said(&no_key).contains("--public-key"), "{}", said(&no_key));
 }
 
 #[test]
