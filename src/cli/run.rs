@@ -7,7 +7,7 @@ use crate::config::checked::{Config, EmbeddedStore};
 use crate::edge::live::Inner;
 use crate::edge::reload::{Listener, Reloader};
 use crate::edge::server;
-use crate::edge::{Outbox, Replay, Shared, Site, admin, outbox_socket, quotas};
+use crate::edge::{Outbox, Replay, Shared, Site, admin, cooldowns, outbox_socket, quotas};
 use crate::hub::{self, Fleet};
 use crate::limits::{Limiter, Tick};
 use crate::metrics::Metrics;
@@ -51,6 +51,8 @@ impl Run {
         let site = Site::new(limiter, metrics.clone(), replay, shared, outbox.clone(), &config.access_log)
             .map_err(|error| Failure::caused("the access log cannot be opened", &error))?;
         let site = Arc::new(site);
+        cooldowns::resume(&site, &config.data)
+            .map_err(|error| Failure::caused("the cool-downs in the data folder cannot be read", &error))?;
         let fleet = Arc::new(Fleet::default());
         let store = config.embedded().map(|embedded| open(embedded, &metrics)).transpose()?;
 
@@ -75,6 +77,7 @@ impl Run {
         let config = Arc::new(config);
         runtime.spawn(reloader.run(config.clone()));
         runtime.spawn(quotas::tend(site.clone()));
+        runtime.spawn(cooldowns::keep(site.clone(), config.data.clone()));
         if let Some(shared) = &site.shared {
             // Tried once before anyone asks; if nobody answers, the edge starts all the same.
             if let Err(error) = runtime.block_on(shared.connect()) {

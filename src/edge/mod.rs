@@ -13,6 +13,7 @@ mod access_log;
 pub mod admin;
 mod body;
 mod bounded;
+pub mod cooldowns;
 mod door;
 mod early;
 mod entrance;

@@ -71,7 +71,7 @@ pub use pace::Pace;
 pub use prefix::{Prefix, PrefixError};
 pub use receipt::Receipt;
 pub use rule::{CompiledRule, LimitsError, MAX_RULES, RuleSet};
-pub use strikes::{CoolDown, Strike, StrikeTerms, Strikes};
+pub use strikes::{CoolDown, Pause, Strike, StrikeTerms, Strikes};
 pub use tally::Measure;
 pub use tick::Tick;
 pub use window::{Ceiling, Window};

@@ -102,6 +102,23 @@ pub struct Strikes {
     /// From when on nobody cools down any more: what most requests look at alone.
     all_over: AtomicU64,
     untracked: AtomicU64,
+    /// Pauses begun and lifted so far.
+    turns: AtomicU64,
+}
+
+/// A pause as it is kept over a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// Who.
+    pub prefix: Prefix,
+    /// When it ends.
+    pub until: Tick,
+    /// How long it is as a whole.
+    pub span: Duration,
+    /// The first, the second, … of late.
+    pub times: u32,
+    /// What led to it, in the order of [`Strike::ALL`].
+    pub strikes: [u32; 3],
 }
 
 #[derive(Default)]
@@ -148,6 +165,7 @@ impl Strikes {
             most,
             all_over: AtomicU64::new(0),
             untracked: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
         }
     }
 
@@ -182,6 +200,7 @@ impl Strikes {
         entry.paced_until = 0;
         let told = entry.told(prefix, now);
         self.all_over.fetch_max(entry.cools_until, Ordering::AcqRel);
+        self.turns.fetch_add(1, Ordering::Relaxed);
         // What is told led to this pause; the next one is counted from nothing.
         entry.strikes = if told.is_some() { entry.strikes } else { [0; 3] };
         told
@@ -206,6 +225,7 @@ impl Strikes {
     /// Ends a pause and forgets what led to it; whether there was one.
     pub fn lift(&self, prefix: Prefix, now: Tick) -> bool {
         let entry = self.shard(prefix).lock().entries.remove(&prefix);
+        self.turns.fetch_add(1, Ordering::Relaxed);
         entry.is_some_and(|entry| entry.cools_until > now.nanos())
     }
 
@@ -225,6 +245,46 @@ impl Strikes {
         }
         all.sort_unstable_by_key(|one| (std::cmp::Reverse(one.ends_in_secs), one.prefix));
         all
+    }
+
+    /// Goes up with each pause that begins or is lifted.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// The pauses that are not over.
+    #[must_use]
+    pub fn pauses(&self, now: Tick) -> Vec<Pause> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            let cooling = shard.entries.iter().filter(|(_, entry)| entry.cools_until > now.nanos());
+            all.extend(cooling.map(|(&prefix, entry)| Pause {
+                prefix,
+                until: Tick::from_nanos(entry.cools_until),
+                span: Duration::from_nanos(entry.pause),
+                times: entry.times,
+                strikes: entry.strikes,
+            }));
+        }
+        all
+    }
+
+    /// Goes on with a pause of before, if it is not over; whether it did. None is longer than it was: a clock that was
+    /// set back in between prolongs it no further than from now.
+    pub fn resume(&self, pause: &Pause, now: Tick) -> bool {
+        let span = whole_nanos(pause.span);
+        let until = pause.until.nanos().min(now.nanos().saturating_add(span));
+        let mut shard = self.shard(pause.prefix).lock();
+        if until <= now.nanos() || shard.entries.len() >= self.most / SHARDS {
+            return false;
+        }
+        let Pause { times, strikes, .. } = *pause;
+        let entry = Entry { paced_until: 0, cools_until: until, pause: span, times, strikes };
+        shard.entries.insert(pause.prefix, entry);
+        self.all_over.fetch_max(until, Ordering::AcqRel);
+        true
     }
 
     /// Strikes that were not kept because the table was full.
@@ -348,6 +408,28 @@ mod tests {
         // A strike is over after twelve seconds: then there is room again.
         assert!((300_000..300_010).all(|n| strike(&strikes, n, at(40)).is_none()));
         assert!(provoke(&strikes, 300_000, at(40)) == 60);
+    }
+
+    #[test]
+    fn pauses_go_on_after_a_restart_and_are_not_forgotten_when_they_grow() {
+        let before = Strikes::new(1000);
+        let first = u64::from(provoke(&before, 1, at(100)));
+        provoke(&before, 1, at(100 + first));
+        provoke(&before, 2, at(200));
+        assert_eq!(before.turns(), 3);
+        let kept = before.pauses(at(200));
+        let after = Strikes::new(1000);
+        assert!(kept.len() == 2 && kept.iter().all(|pause| after.resume(pause, at(210))));
+        assert_eq!(after.cooling_down(at(210)), before.cooling_down(at(210)));
+        assert_eq!(after.cooling(prefix(2), at(259)), Some(1));
+        assert_eq!(provoke(&after, 1, at(281)), 240, "the third in a row");
+        // Over; by a clock that was set back; without room.
+        let late = Strikes::new(1000);
+        assert!(!late.resume(&kept[0], at(1000)));
+        assert!(kept.iter().all(|pause| late.resume(pause, at(5))));
+        assert!(late.cooling_down(at(5)).iter().all(|one| one.ends_in_secs == one.pause_secs));
+        let full = Strikes::new(SHARDS);
+        assert!((0..100).any(|n| !full.resume(&Pause { prefix: prefix(n), ..kept[0] }, at(5))));
     }
 
     #[test]

@@ -105,6 +105,38 @@ fn guesses_lead_to_a_pause_that_operators_see_and_lift() {
 }
 
 #[test]
+fn pauses_outlive_a_sudden_death_and_what_was_lifted_stays_lifted() {
+    let upstream = Double::mirror();
+    let site = behind_a_proxy(&upstream, "limit: 5, per: 1h, pause: 10m");
+    let edge = Edge::start(&site);
+    for address in ["192.0.2.1", "2001:db8:1:2::7"] {
+        provoke(&edge, address);
+    }
+    let file = edge.config().with_file_name("data").join("cooldowns.jsonl");
+    let written = |count: usize| {
+        until("the file of pauses", SOON, || {
+            let text = std::fs::read_to_string(&file).ok()?;
+            (text.lines().count() == count).then_some(())
+        });
+    };
+    written(2);
+    let edge = Edge::start_in(edge.kill(), &site);
+    from(&edge, "192.0.2.1").get("/open/x").refused(429, "cooling_down");
+    from(&edge, "2001:db8:1:2::9").get("/open/x").refused(429, "cooling_down");
+    from(&edge, "192.0.2.2").get("/open/x").expect(200);
+    let told = cooldowns(&edge);
+    assert_eq!((told.len(), &told[0]["strikes"]["unauthorized"]), (2, &Value::from(6)));
+    assert_eq!(edge.admin_send("DELETE", "/cooldowns/192.0.2.1").expect("the admin listener").status, 200);
+    written(1);
+    let folder = edge.kill();
+    folder.write("data/cooldowns.jsonl", std::fs::read_to_string(&file).unwrap() + "{\"prefix\":");
+    let edge = Edge::start_in(folder, &site);
+    from(&edge, "192.0.2.1").get("/open/x").expect(200);
+    assert_eq!(cooldowns(&edge).len(), 1);
+    until("the log", SOON, || edge.log().contains("file cannot be read").then_some(()));
+}
+
+#[test]
 fn those_who_were_known_before_go_on_behind_the_same_address() {
     let upstream = Double::mirror();
     let edge = Edge::start(&behind_a_proxy(&upstream, "limit: 5, per: 1h, pause: 10m"));
