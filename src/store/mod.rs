@@ -8,6 +8,8 @@ mod access;
 mod batch_api;
 mod bells;
 mod body;
+#[cfg(any(test, fuzzing))]
+pub mod claims;
 mod clock;
 mod conditions;
 mod config;

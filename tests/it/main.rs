@@ -19,6 +19,7 @@ mod engines;
 mod federation;
 mod floors;
 mod frames;
+mod fuzz_corpus;
 mod gateways;
 mod harness;
 mod http2;

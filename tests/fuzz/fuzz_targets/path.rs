@@ -1,14 +1,9 @@
-//! Any bytes as a path: what is taken as clean has no dot segments, however it is decoded.
+//! `claims/path.rs`, under the fuzzer.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use openclaw_edge::identity::path::examine;
 
-fuzz_target!(|path: &[u8]| {
-    // Where a slash is encoded, the route says whether it may be.
-    if examine(path).is_ok_and(|clean| !clean.encoded_slash) {
-        let decoded: Vec<u8> = percent_encoding::percent_decode(path).collect();
-        assert!(decoded.split(|&byte| byte == b'/').all(|segment| segment != b".." && segment != b"."));
-        assert!(!decoded.contains(&0) && !decoded.contains(&b'\\'));
-    }
-});
+#[path = "../claims/path.rs"]
+mod claim;
+
+fuzz_target!(|bytes: &[u8]| claim::hold(bytes));

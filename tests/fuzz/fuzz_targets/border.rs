@@ -1,0 +1,9 @@
+//! `claims/border.rs`, under the fuzzer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../claims/border.rs"]
+mod claim;
+
+fuzz_target!(|bytes: &[u8]| claim::hold(bytes));

@@ -1,0 +1,9 @@
+//! `claims/keys.rs`, under the fuzzer.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../claims/keys.rs"]
+mod claim;
+
+fuzz_target!(|bytes: &[u8]| claim::hold(bytes));
