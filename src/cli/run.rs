@@ -62,12 +62,17 @@ impl Run {
         spawn_hub(&inner.hub, fleet.clone())?;
         spawn_admin(&config, &site, store.clone())?;
         spawn_outbox(&run.join("outbox.sock"), outbox.clone())?;
+        let mut listeners: Vec<Listener> =
+            vec![Box::new(move |config| fleet.apply(config)), Box::new(move |config| outbox.apply(config))];
         if let Some(store) = store {
-            spawn_store(&inner.store, store)?;
+            spawn_store(&inner.store, store.clone())?;
+            listeners.push(Box::new(move |config| {
+                if let Some(embedded) = config.embedded() {
+                    store.apply_rules(&embedded.rules);
+                }
+            }));
         }
         drop(entered);
-        let listeners: Vec<Listener> =
-            vec![Box::new(move |config| fleet.apply(config)), Box::new(move |config| outbox.apply(config))];
         let reloader = Reloader { source, site: site.clone(), inner, listeners };
         runtime.block_on(reloader.apply(&config)).map_err(|error| Failure::caused("the config", &error))?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = ?addresses(&config), admin = %config.admin, fingerprint = %config.fingerprint, "starting");

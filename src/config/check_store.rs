@@ -36,6 +36,7 @@ pub(crate) fn store_rules(
     let tombstones_for = span("tombstones_for", &raw.tombstones_for);
     let feed_for = span("feed_for", &raw.feed_for).map(|span| span.unwrap_or(usual.feed_for));
     let feed_entries = bound(spot.key("feed_entries"), raw.feed_entries, MOST_ROWS, checker);
+    let tombstones = bound(spot.key("tombstones"), raw.tombstones, MOST_ROWS, checker);
     let sweep_every = checker.duration(
         spot.key("sweep_every"),
         raw.sweep_every.as_deref(),
@@ -57,6 +58,7 @@ pub(crate) fn store_rules(
         history: signed(history?),
         history_for: history_for?,
         tombstones_for: tombstones_for?,
+        tombstones: tombstones.ok()?,
         feed_for: feed_for?,
         feed_entries: feed_entries.ok()?,
         sweep_every: sweep_every?,

@@ -30,6 +30,8 @@ pub struct StoreRules {
     pub history_for: Option<Duration>,
     /// How long it is remembered that a row went.
     pub tombstones_for: Option<Duration>,
+    /// Of how many rows of a tenant.
+    pub tombstones: Option<i64>,
     /// How far back the feed goes.
     pub feed_for: Duration,
     /// Most entries of a tenant's feed.
@@ -94,6 +96,7 @@ impl Default for StoreRules {
             history: USUAL_HISTORY,
             history_for: None,
             tombstones_for: None,
+            tombstones: None,
             feed_for: USUAL_FEED,
             feed_entries: None,
             sweep_every: USUAL_ROUND,

@@ -15,6 +15,8 @@ pub struct StoreRules {
     pub history_for: Option<String>,
     /// How long it is remembered that a row was deleted or has expired; then its count of versions begins anew. Default: no bound.
     pub tombstones_for: Option<String>,
+    /// Of how many rows of a tenant that is remembered; beyond it those that went first are forgotten. Default: no bound.
+    pub tombstones: Option<usize>,
     /// How far back the feed of changes goes, `1s` to `36500d`. Default `30d`.
     pub feed_for: Option<String>,
     /// Most entries of a tenant's feed. Default: no bound.

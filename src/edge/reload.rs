@@ -4,7 +4,7 @@
 //! and shows in the metrics. Requests in flight keep the config that they began with.
 
 use super::live::{Inner, Live, LiveError, Site, unix_now};
-use crate::config::checked::{Config, Fingerprint};
+use crate::config::checked::{Config, EmbeddedStore, Fingerprint};
 use crate::config::{self, Effects, Problems};
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
@@ -227,6 +227,15 @@ fn same_server(old: &Config, new: &Config) -> bool {
     }
 }
 
+/// Rules of a store follow the config while it runs.
+fn same_store(old: &Config, new: &Config) -> bool {
+    match (old.embedded(), new.embedded()) {
+        (Some(old), Some(new)) => *old == EmbeddedStore { rules: old.rules.clone(), ..new.clone() },
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
 /// Says which changes wait for a restart: what is bound or opened once.
 fn needs_restart(old: &Config, new: &Config) {
     let changed = [
@@ -240,7 +249,7 @@ fn needs_restart(old: &Config, new: &Config) {
         ("limiter.max_header_values", old.max_header_values != new.max_header_values),
         ("replay_cache", old.replay_cache != new.replay_cache),
         ("shared", !same_server(old, new)),
-        ("upstreams.*.embedded", old.embedded() != new.embedded()),
+        ("upstreams.*.embedded", !same_store(old, new)),
     ];
     for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
         tracing::warn!(key, "this change comes into force with the next start");

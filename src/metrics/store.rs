@@ -22,6 +22,10 @@ pub struct StoreSeries {
     pub sweep_failures: IntCounter,
     /// Writes refused as secrets, by the pattern that they fit.
     pub secrets_refused: IntCounterVec,
+    /// Whether other stores on the server are heard.
+    pub listening: IntGauge,
+    /// What was heard of them.
+    pub heard: IntCounter,
 }
 
 impl StoreSeries {
@@ -64,14 +68,26 @@ impl StoreSeries {
                 "Writes refused because they look like a secret, by the pattern that they fit.",
                 &["pattern"],
             ),
+            listening: IntGauge::with_opts(named(
+                "listening",
+                "1 while PostgreSQL tells what other stores write; 0 while the store looks for it a few times a second.",
+            ))
+            .expect(INVARIANT),
+            heard: IntCounter::with_opts(named(
+                "heard_total",
+                "Times at which another store told that a tenant's feed has grown.",
+            ))
+            .expect(INVARIANT),
         };
-        let collectors: [Box<dyn Collector>; 6] = [
+        let collectors: [Box<dyn Collector>; 8] = [
             Box::new(series.operations.clone()),
             Box::new(series.seconds.clone()),
             Box::new(series.embedding_lag.clone()),
             Box::new(series.swept.clone()),
             Box::new(series.sweep_failures.clone()),
             Box::new(series.secrets_refused.clone()),
+            Box::new(series.listening.clone()),
+            Box::new(series.heard.clone()),
         ];
         for collector in collectors {
             registry.register(collector).expect(INVARIANT);

@@ -3,6 +3,7 @@
 use super::access::Access;
 use super::body;
 use super::http::App;
+use super::model::Act;
 use super::observe::Op;
 use super::reply::{self, Refusal};
 use super::uri::Parameters;
@@ -72,8 +73,12 @@ impl App {
     ) -> Result<Vec<super::model::Done>, Refused> {
         let mut writes = Vec::with_capacity(operations.len());
         for (index, operation) in operations.into_iter().enumerate() {
-            let write = operation.and_then(|operation| write_of(self, access, operation));
-            writes.push(write.map_err(|why| Refused { index: Some(index), why })?);
+            let refused = |why| Refused { index: Some(index), why };
+            let write = operation.and_then(|operation| write_of(self, access, operation)).map_err(refused)?;
+            if let Act::Restore(target, version) = &write.act {
+                self.may_return(access, target, *version).await.map_err(refused)?;
+            }
+            writes.push(write);
         }
         self.all(access, writes).await
     }

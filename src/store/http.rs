@@ -38,7 +38,6 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(crate) struct App {
     pub(super) store: Arc<Store>,
-    pub(super) policy: Arc<Policy>,
     pub(super) cursors: Cursors,
     /// Turns true when the store is told to stop: what waits for changes ends then.
     pub(super) closing: watch::Receiver<bool>,
@@ -51,7 +50,6 @@ pub(crate) struct App {
 /// The API over this store, for those whom `trust` lets in.
 pub(crate) fn router(store: Arc<Store>, trust: Trust, closing: watch::Receiver<bool>) -> Router {
     let app = App {
-        policy: store.policy(),
         cursors: Cursors::new(store.signing_key()),
         closing,
         store,
@@ -85,6 +83,13 @@ pub(crate) fn router(store: Arc<Store>, trust: Trust, closing: watch::Receiver<b
         .fallback(|| async { Refusal::NotFound })
         .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed })
         .with_state(app)
+}
+
+impl App {
+    /// The rules in force now.
+    pub(super) fn policy(&self) -> Arc<Policy> {
+        self.store.policy()
+    }
 }
 
 impl FromRequestParts<App> for Access {
@@ -236,7 +241,6 @@ mod tests {
         let settings = Settings::new(folder.path("mesh.db"), tenant("default"));
         let store = Arc::new(Store::open(&settings, Arc::new(Unobserved)).unwrap());
         App {
-            policy: store.policy(),
             cursors: Cursors::new(store.signing_key()),
             closing: watch::channel(false).1,
             store,

@@ -51,7 +51,7 @@ impl App {
             Some(cursor) => self.cursors.read(access.tenant(), &filter, cursor)?,
             None => first(parameters)?,
         };
-        let limit = parameters.page_limit()?.unwrap_or(self.policy.list_cap);
+        let limit = parameters.page_limit()?.unwrap_or(self.policy().list_cap);
         let limit = if parameters.proof { limit.min(MOST_PROOFS) } else { limit };
         let page = self.store.page(access, filter.clone(), from, limit).await?;
         let next = page.next.as_ref().map(|place| self.cursors.write(access.tenant(), &filter, place));

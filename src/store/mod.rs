@@ -62,7 +62,7 @@ pub use model::{
     Kind, NewMemory, NewSkill, NodeKeys, Page, Place, Row, Stamp, Stretch, Swept, Target, ToJson, Upkeep,
     Usage, Version, Write,
 };
-pub use observe::{Observe, Op, Outcome, Unobserved};
+pub use observe::{Hearing, Observe, Op, Outcome, Unobserved};
 pub use policy::Policy;
 pub use postgres::{LinkError, SchemaError};
 pub use ranking::Marks;
@@ -73,9 +73,11 @@ pub use sqlite::{Opened, backup, integrity};
 pub use transfer::{Dossier, KeptVersion, Log, LogEntry, Sum};
 
 use crate::config::checked::NodeKey;
+use crate::config::checked_store::StoreRules;
 use crate::ids::{NodeId, TenantId};
 use crate::secret::Secret;
 use crate::signatures::registered;
+use arc_swap::ArcSwap;
 use bells::Bells;
 use embed::Patience;
 use indexer::Behind;
@@ -86,6 +88,8 @@ use semantic::Sought;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::Notify;
+use watch::News;
 
 /// Which database, and how much may wait for it.
 #[derive(Debug, Clone)]
@@ -126,11 +130,14 @@ impl Settings {
 pub struct Store {
     repository: Repository,
     observe: Arc<dyn Observe>,
-    policy: Arc<Policy>,
+    policy: ArcSwap<Policy>,
+    /// Told when the policy is another.
+    ruled: Notify,
     embedder: Option<Embedder>,
     clock: Clock,
     behind: Behind,
     bells: Bells,
+    news: News,
 }
 
 impl fmt::Debug for Store {
@@ -187,11 +194,13 @@ impl Store {
         Self {
             repository,
             observe,
-            policy: Arc::new(settings.policy.clone()),
+            policy: ArcSwap::from_pointee(settings.policy.clone()),
+            ruled: Notify::new(),
             embedder: settings.embedder.clone(),
             clock: settings.clock.clone(),
             behind: Behind::default(),
             bells: Bells::default(),
+            news: News::default(),
         }
     }
 
@@ -208,7 +217,7 @@ impl Store {
     ) -> Result<Vec<Done>, CommitError> {
         let done = self.repository.commit(access, writes, bounds).await?;
         self.behind.note(access.tenant());
-        self.bells.ring(access.tenant());
+        self.grown(access.tenant());
         Ok(done)
     }
 
@@ -343,14 +352,14 @@ impl Store {
     /// [`StoreError`].
     pub async fn erase(&self, access: &Access) -> Result<Usage, StoreError> {
         let had = self.repository.erase(access).await?;
-        self.bells.ring(access.tenant());
+        self.grown(access.tenant());
         Ok(had)
     }
 
     /// What upkeep leaves now, by the policy.
     #[must_use]
     pub fn upkeep(&self) -> Upkeep {
-        self.policy.upkeep(self.clock.seconds())
+        self.policy.load().upkeep(self.clock.seconds())
     }
 
     /// One step of upkeep: takes away some of what has expired, and of what is older or more than it leaves; says
@@ -361,7 +370,7 @@ impl Store {
     pub async fn sweep(&self, access: &Access, upkeep: Upkeep) -> Result<Swept, StoreError> {
         let swept = self.repository.sweep(access, upkeep).await?;
         if swept.rows > 0 {
-            self.bells.ring(access.tenant());
+            self.grown(access.tenant());
         }
         Ok(swept)
     }
@@ -369,6 +378,15 @@ impl Store {
     /// Upkeep of the database's own, for no tenant.
     pub(crate) async fn tidy(&self) -> Result<(), StoreError> {
         self.repository.tidy().await
+    }
+
+    /// A tenant's feed has grown: for those who follow it here, and for other stores on the same server.
+    fn grown(&self, tenant: &TenantId) {
+        self.bells.ring(tenant);
+        match self.repository {
+            Repository::Sqlite(_) => {}
+            Repository::Postgres(_) => self.news.note(tenant),
+        }
     }
 
     /// An ear that hears when the tenant's feed may have grown; none when too many listen.
@@ -433,7 +451,18 @@ impl Store {
     /// What tenants may keep, and for how long.
     #[must_use]
     pub fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&self.policy)
+        self.policy.load_full()
+    }
+
+    /// Puts other rules in force. What was kept under the old ones stays until upkeep takes it.
+    pub fn apply_rules(&self, rules: &StoreRules) {
+        let before = self.policy.load();
+        if before.rules == *rules {
+            return;
+        }
+        self.policy.store(Arc::new(Policy { rules: rules.clone(), ..Policy::clone(&before) }));
+        self.ruled.notify_waiters();
+        tracing::info!("the store's rules are others from now on");
     }
 
     /// A key of the database's own.

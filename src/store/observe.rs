@@ -166,6 +166,21 @@ pub trait Observe: Send + Sync {
 
     /// A write was refused because it fits this pattern of secrets.
     fn secret_refused(&self, _: &'static str) {}
+
+    /// How the store learns what other stores write.
+    fn hearing(&self, _: Hearing) {}
+
+    /// Another store told that a feed has grown.
+    fn heard(&self) {}
+}
+
+/// How a store learns what other stores on its database write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hearing {
+    /// It looks, a few times a second.
+    Looks,
+    /// It is told.
+    IsTold,
 }
 
 /// Nobody counts.

@@ -2,7 +2,8 @@
 
 use super::guard::{Guard, Pattern};
 use super::json::Json;
-use super::model::{Bounds, Content, Expiry, Upkeep};
+use super::model::{Bounds, Content, Expiry, Kind, Upkeep};
+use super::transfer::Dossier;
 use crate::config::checked_store::{StoreRules, TenantRules};
 use crate::ids::TenantId;
 use std::time::Duration;
@@ -91,6 +92,22 @@ impl Policy {
         in_content.or_else(in_proof).map_or(Ok(()), |found| Err(Unfit::Secret(found)))
     }
 
+    /// The pattern of a secret that this fits, where the tenant has those refused.
+    pub(crate) fn secret_in(&self, tenant: &TenantId, content: &Content) -> Option<Pattern> {
+        self.guard.look(self.of(tenant).secret_guard, content)
+    }
+
+    /// The same for everything that is kept of a row, its past too.
+    #[must_use]
+    pub fn secret_kept(&self, tenant: &TenantId, dossier: &Dossier) -> Option<&'static str> {
+        let guard = self.of(tenant).secret_guard;
+        let texts = dossier.versions.iter().flat_map(|one| [&one.value, &one.path, &one.node, &one.proof]);
+        let texts = texts.flatten().chain([&dossier.scope, &dossier.name]);
+        // Public keys are registered; a private one would not be read as one.
+        let mut texts = texts.filter(|_| dossier.kind != Kind::Key.as_str());
+        texts.find_map(|text| self.guard.look_at(guard, text))
+    }
+
     /// What upkeep leaves at a Unix second.
     #[must_use]
     pub(crate) fn upkeep(&self, now: i64) -> Upkeep {
@@ -101,6 +118,7 @@ impl Policy {
             history: self.rules.history,
             history_from: self.rules.history_for.map(before),
             tombstones_from: self.rules.tombstones_for.map(before),
+            tombstones: self.rules.tombstones,
             most: MOST_SWEPT,
         }
     }

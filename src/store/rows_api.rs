@@ -203,6 +203,7 @@ pub(super) async fn restore(call: &Call, body: Body, rows: Rows) -> Result<Respo
             Some(version) => version,
             None => app.last_content(access, &target).await?,
         };
+        app.may_return(access, &target, version).await?;
         let row = app.written(access, Write { act: Act::Restore(target, version), condition }).await?;
         Ok(reply::row(&row, &parameters))
     };

@@ -16,14 +16,16 @@ const MOST_STEPS: u32 = 50;
 
 /// Sweeps until it is dropped.
 pub(crate) async fn keep_swept(store: Arc<Store>) {
-    let mut every = tokio::time::interval(store.policy().rules.sweep_every);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        every.tick().await;
+        let other_rules = store.ruled.notified();
         // Where one failed the next would: it is tried again in the next round.
         if let Err(error) = round(&store).await {
             store.observe().sweep_failed();
             tracing::warn!(%error, "the store could not be swept");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(store.policy().rules.sweep_every) => {}
+            () = other_rules => {}
         }
     }
 }

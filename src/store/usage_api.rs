@@ -24,7 +24,8 @@ pub(super) async fn usage(State(app): State<App>, access: Access) -> Result<Resp
 
 impl App {
     fn told(&self, access: &Access, kept: &Usage) -> String {
-        let (all, own) = (&self.policy.rules, self.policy.of(access.tenant()));
+        let policy = self.policy();
+        let (all, own) = (&policy.rules, policy.of(access.tenant()));
         let seconds = |span: Option<Duration>| span.map(|span| span.as_secs());
         json!({
             "rows": kept.rows(),
@@ -42,6 +43,7 @@ impl App {
                 "history_versions": all.history,
                 "history_seconds": seconds(all.history_for),
                 "tombstone_seconds": seconds(all.tombstones_for),
+                "tombstones": all.tombstones,
                 "feed_entries": all.feed_entries,
                 "feed_seconds": all.feed_for.as_secs(),
             },

@@ -1,26 +1,85 @@
 //! Hears what another process wrote to the same database, for those who follow a feed here.
 //!
-//! Looks, and is not told: PostgreSQL's `NOTIFY` takes one lock of the whole server for each commit and does not
-//! pass a pooler that hands connections out for a transaction, and a file tells nobody at all. One question
-//! about all tenants that somebody follows costs little, and none is asked when nobody does.
+//! Stores on one PostgreSQL server tell each other (`postgres::ears`), where nothing stands between that keeps them
+//! from listening. Otherwise a store looks, and is not told: a file tells nobody. One question about all tenants
+//! that somebody follows costs little, and none is asked when nobody does. Who is told looks too, seldom, since
+//! what is told can be lost.
 
 use super::Store;
+use super::observe::Hearing;
+use super::postgres;
+use super::repository::Repository;
 use crate::ids::TenantId;
-use std::collections::HashMap;
+use parking_lot::Mutex;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// How often it looks.
 const GLANCE: Duration = Duration::from_millis(250);
 
+/// How often it looks while others tell.
+const SELDOM: Duration = Duration::from_secs(5);
+
 /// How long after a failure it looks again.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
-/// Looks until it is dropped.
+/// How long what is to be told is gathered.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// How long after it could not be heard it is tried again to listen.
+const DEAF: Duration = Duration::from_mins(5);
+
+/// What other stores are to be told.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    grown: Mutex<BTreeSet<TenantId>>,
+    more: Notify,
+    is_told: AtomicBool,
+    changed: Notify,
+}
+
+impl News {
+    /// A tenant's feed has grown.
+    pub(crate) fn note(&self, tenant: &TenantId) {
+        let mut grown = self.grown.lock();
+        if !grown.contains(tenant) {
+            grown.insert(tenant.clone());
+            self.more.notify_one();
+        }
+    }
+
+    fn pace(&self) -> Duration {
+        if self.is_told.load(Ordering::Relaxed) { SELDOM } else { GLANCE }
+    }
+
+    fn told(&self, store: &Store, hearing: Hearing) {
+        self.is_told.store(hearing == Hearing::IsTold, Ordering::Relaxed);
+        store.observe.hearing(hearing);
+        // Whoever looked before listening began looks once more.
+        self.changed.notify_one();
+    }
+}
+
+/// Looks, listens and tells until it is dropped.
 pub(crate) async fn keep_watch(store: Arc<Store>) {
+    match &store.repository {
+        Repository::Sqlite(_) => look(&store).await,
+        Repository::Postgres(engine) => {
+            tokio::join!(look(&store), listen(&store, engine), tell(&store, engine));
+        }
+    }
+}
+
+async fn look(store: &Store) {
     let mut seen: HashMap<TenantId, i64> = HashMap::new();
     loop {
-        tokio::time::sleep(GLANCE).await;
+        tokio::select! {
+            () = tokio::time::sleep(store.news.pace()) => {}
+            () = store.news.changed.notified() => {}
+        }
         let followed = store.bells.followed();
         if followed.is_empty() {
             seen.clear();
@@ -39,6 +98,35 @@ pub(crate) async fn keep_watch(store: Arc<Store>) {
             }
             seen.insert(tenant, counter);
         }
+    }
+}
+
+async fn listen(store: &Store, engine: &postgres::Engine) {
+    loop {
+        let pause = match engine.listen().await {
+            Ok(Some(mut ears)) => {
+                store.news.told(store, Hearing::IsTold);
+                while let Some(tenant) = engine.hear(&mut ears).await {
+                    store.observe.heard();
+                    store.bells.ring(&tenant);
+                }
+                store.news.told(store, Hearing::Looks);
+                AFTER_FAILURE
+            }
+            Ok(None) => DEAF,
+            Err(_) => AFTER_FAILURE,
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn tell(store: &Store, engine: &postgres::Engine) {
+    loop {
+        store.news.more.notified().await;
+        tokio::time::sleep(GATHER).await;
+        let grown: Vec<TenantId> = std::mem::take(&mut *store.news.grown.lock()).into_iter().collect();
+        // What is not told is seen by who looks; why it was not, was logged.
+        let _ = engine.tell(&grown).await;
     }
 }
 

@@ -11,6 +11,7 @@ use super::observe::Op;
 use super::policy::Unfit;
 use super::reply::Refusal;
 use super::uri::Parameters;
+use crate::config::checked_store::SecretGuard;
 use axum::response::{IntoResponse, Response};
 
 /// Whether the caller may write to this row, told in the log when it may not.
@@ -38,10 +39,10 @@ impl App {
     pub(super) fn prepared(&self, access: &Access, new: body::New) -> Result<Act, Refusal> {
         let body::New { content, expiry, sent_ms, proof } = new;
         may_write(access, &content.target())?;
-        self.policy
+        self.policy()
             .check(access.tenant(), &content, proof.as_ref())
             .map_err(|unfit| self.unfit(access, unfit))?;
-        let expiry = expiry.unwrap_or_else(|| self.policy.expiry(access.tenant(), &content));
+        let expiry = expiry.unwrap_or_else(|| self.policy().expiry(access.tenant(), &content));
         Ok(Act::Put { content, expiry, sent_ms, proof })
     }
 
@@ -57,8 +58,25 @@ impl App {
         }
     }
 
+    /// Refuses to bring back what looks like a secret: it was written when nobody looked, or before there was a
+    /// pattern for it.
+    pub(super) async fn may_return(
+        &self,
+        access: &Access,
+        target: &Target,
+        version: i64,
+    ) -> Result<(), Refusal> {
+        if self.policy().of(access.tenant()).secret_guard == SecretGuard::Off {
+            return Ok(());
+        }
+        let past = self.store.history(access, target.clone(), version.checked_add(1), 1).await?;
+        let content = past.into_iter().find(|one| one.stamp.version == version).and_then(|one| one.content);
+        let found = content.and_then(|content| self.policy().secret_in(access.tenant(), &content));
+        found.map_or(Ok(()), |pattern| Err(self.unfit(access, Unfit::Secret(pattern))))
+    }
+
     pub(super) fn demand(&self, access: &Access, parameters: &Parameters) -> Demand {
-        if parameters.require_match || self.policy.of(access.tenant()).require_match {
+        if parameters.require_match || self.policy().of(access.tenant()).require_match {
             Demand::Must
         } else {
             Demand::May
@@ -74,14 +92,14 @@ impl App {
     }
 
     pub(super) async fn one(&self, access: &Access, write: Write) -> Result<Done, Refusal> {
-        let bounds = self.policy.bounds(access.tenant());
+        let bounds = self.policy().bounds(access.tenant());
         let mut done = self.store.commit(access, vec![write], bounds).await?;
         done.pop().ok_or(Refusal::Unavailable)
     }
 
     /// Does several writes, all or none.
     pub(super) async fn all(&self, access: &Access, writes: Vec<Write>) -> Result<Vec<Done>, Refused> {
-        let bounds = self.policy.bounds(access.tenant());
+        let bounds = self.policy().bounds(access.tenant());
         Ok(self.store.commit(access, writes, bounds).await?)
     }
 
@@ -129,7 +147,7 @@ impl From<CommitError> for Refused {
 
 /// Reads what a batch asks for.
 pub(super) fn write_of(app: &App, access: &Access, operation: body::Operation) -> Result<Write, Refusal> {
-    let demand = if app.policy.of(access.tenant()).require_match { Demand::Must } else { Demand::May };
+    let demand = if app.policy().of(access.tenant()).require_match { Demand::Must } else { Demand::May };
     let condition = match (operation.condition, demand) {
         (Some(condition), _) => condition,
         (None, Demand::May) => Condition::Always,

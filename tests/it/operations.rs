@@ -156,6 +156,35 @@ fn an_export_comes_back_whole_or_is_refused() {
 }
 
 #[test]
+fn what_a_stores_rules_refuse_does_not_come_in_by_a_copy_or_an_import() {
+    let store = Store::start(Temp::new());
+    let token = format!("ghp_{}", "a1B2".repeat(9));
+    for value in [json!(token), json!("written over")] {
+        let body = json!({"scope": "mesh", "key": "k", "value": value}).to_string();
+        caller(store.address(), "acme").put("/mesh/memory", body).expect(200);
+    }
+    let folder = store.kill();
+    for (name, guard) in [("on.yaml", "on"), ("off.yaml", "off")] {
+        let text = format!("listen: unix:s\ndatabase: to.db\nrules: {{ secret_guard: {guard} }}\n");
+        folder.write(name, text);
+    }
+    done(folder.path(), &["export", "--from", "mesh.db", "--output", "all.ndjson"], None);
+    let (copy, import) =
+        (["copy", "--from", "mesh.db", "--to", "to.db", "--config"], ["import", "--to", "to.db", "--config"]);
+    let mut told = refused(folder.path(), &[&copy[..], &["on.yaml"]].concat());
+    told += &refused(folder.path(), &[&import[..], &["on.yaml", "all.ndjson"]].concat());
+    assert_eq!(
+        told.matches("acme: the memory mesh/k looks like a secret (github-token)").count(),
+        2,
+        "{told}"
+    );
+    assert!(told.contains("line 1: ") && !told.contains(&token), "{told}");
+    assert_eq!(done(folder.path(), &["tenants", "--from", "to.db", "--json"], None), "");
+    done(folder.path(), &[&import[..], &["off.yaml", "all.ndjson"]].concat(), None);
+    done(folder.path(), &[&copy[..], &["off.yaml"]].concat(), None);
+}
+
+#[test]
 fn vectors_can_be_made_before_the_store_is_started() {
     let folder = filled();
     // A copy comes without vectors.

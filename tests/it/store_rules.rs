@@ -172,6 +172,51 @@ fn the_store_inside_the_edge_keeps_them_too() {
     assert_eq!((&usage["rows"], &usage["limits"]["rows"]), (&json!(1), &json!(1)));
     let metrics = edge.metrics();
     assert!(metrics.sum("mesh_store_secrets_refused_total", &[("pattern", "npm-token")]) > 0.0);
+    // Other rules with the edge's reload.
+    let rules = rules.replace("secret_guard: on", "secret_guard: off").replace("max_rows: 1", "max_rows: 2");
+    edge.reload(&Site::new().upstream_entry("store", &rules).store_routes());
+    edge.caller(GLOBEX).put("/mesh/memory", row("b", &json!(token))).expect(200);
+    edge.caller(ACME).put("/mesh/memory", row("b", &json!(1))).expect(200);
+    edge.caller(ACME).put("/mesh/memory", row("c", &json!(1))).expect(507);
+    assert!(!edge.all_output().contains("with the next start"));
+}
+
+/// Rules of before, and after.
+const FREE: &str = "rules: { sweep_every: 1s }";
+const BOUND: &str = "rules: { sweep_every: 1s, tombstones: 2, secret_guard: on }";
+
+/// Rows go, a bound on what is remembered of them comes with SIGHUP, and a mistake changes nothing.
+fn follow_the_config(store: &Store) {
+    let client = caller(store.address(), "acme");
+    for key in ["a", "b", "c", "d"] {
+        assert_eq!(put(&client, &memory("mesh", key, &json!(key))), 200);
+    }
+    for key in ["c", "a", "d"] {
+        client.send(&Request::new("DELETE", &format!("/mesh/memory/mesh/{key}"))).expect(200);
+    }
+    let past = |key: &str| client.get(&format!("/mesh/memory/mesh/{key}/history")).status;
+    let secret = memory("mesh", "pem", &json!(format!("-----BEGIN {} KEY-----", "PRIVATE")));
+    assert_eq!((past("c"), past("a"), put(&client, &secret)), (200, 200, 200));
+    store.reload(FREE, "rules: { sweep_every: 1s, tombstone: 2 }", "the new config is refused");
+    assert_eq!(put(&client, &secret), 200);
+    store.reload("rules: { sweep_every: 1s, tombstone: 2 }", BOUND, "its rules are in force");
+    assert_eq!(put(&client, &secret), 422);
+    until("the oldest to be forgotten", SOON, || (past("c") == 404).then_some(()));
+    assert_eq!((past("a"), past("d"), past("b")), (200, 200, 200));
+    let again = client.send(&Request::put("/mesh/memory", memory("mesh", "c", &json!(1)).to_string()));
+    assert!(again.expect(200).field("etag").unwrap().starts_with("\"v1."), "its versions begin anew");
+    assert_eq!(client.get("/mesh/usage").expect(200).json()["limits"]["tombstones"], 2);
+}
+
+#[test]
+fn a_store_over_a_file_takes_new_rules_while_it_runs() {
+    follow_the_config(&Store::start_with(Temp::new(), None, FREE));
+}
+
+#[test]
+fn a_store_over_postgresql_takes_new_rules_while_it_runs() {
+    let Some(server) = Postgres::start() else { return };
+    follow_the_config(&Store::start_with(Temp::new(), Some(&server), FREE));
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use crate::house::certificates::Authority;
 use crate::house::client::{Client, Request};
+use crate::house::edge::admin;
 use crate::house::events::Events;
 use crate::house::pooler::{Pooler, SHARED};
 use crate::house::postgres::Postgres;
-use crate::house::process::store_program;
+use crate::house::process::{free_address, store_program};
 use crate::house::store::{Store, caller};
 use crate::house::temp::Temp;
-use crate::house::wait::SOON;
+use crate::house::wait::{SOON, until};
 use serde_json::json;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -116,4 +117,36 @@ fn a_server_is_believed_by_the_certificate_of_the_authority_that_is_named() {
     assert!(refused(&url("sslmode=disable")).contains("no encryption"));
     let absent = refused(&with(Path::new("/nowhere/ca.pem"), "require"));
     assert!(absent.contains("/nowhere/ca.pem"), "{absent}");
+}
+
+/// A number of a store's metrics.
+fn told(metrics: std::net::SocketAddr, name: &str) -> Option<u64> {
+    let text = admin(metrics, "/metrics")?.body;
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
+#[test]
+fn stores_on_one_server_tell_each_other_that_a_feed_has_grown() {
+    let Some(server) = Postgres::start() else { return };
+    let start = || {
+        let metrics = free_address();
+        let lines = format!("metrics: {{ listen: \"{metrics}\" }}");
+        (Store::start_with(Temp::new(), Some(&server), &lines), metrics)
+    };
+    let ((one, metrics), (other, _)) = (start(), start());
+    until("listening", SOON, || (told(metrics, "mesh_store_listening ") == Some(1)).then_some(()));
+    let (here, there) = (caller(one.address(), "acme"), caller(other.address(), "acme"));
+    let mut events = Events::open(&here, "/mesh/changes", Some("0")).expect("a stream");
+    events.next().expect("where it starts");
+    for key in ["a", "b"] {
+        put(&there, key, "1");
+        assert!(events.next().expect("an event").data.contains(&format!("\"key\":\"{key}\"")));
+    }
+    // Told, and not only seen by looking; what the store itself writes it hears from nobody.
+    let heard = || told(metrics, "mesh_store_heard_total ");
+    let before = until("a call", SOON, || heard().filter(|heard| *heard > 0));
+    put(&here, "c", "1");
+    assert!(events.next().expect("an event").data.contains("\"key\":\"c\""));
+    put(&caller(other.address(), "globex"), "x", "1");
+    until("the call for the other tenant", SOON, || (heard() > Some(before)).then_some(()));
 }

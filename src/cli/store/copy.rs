@@ -1,6 +1,7 @@
 //! `mesh-store copy`: everything from one store to another, whatever their engines; checked at the end.
 
 use super::bar::bar;
+use super::guarded::{Gate, Guarded};
 use super::place::{Missing, Place};
 use super::{Failure, TENANT_HELP};
 use crate::ids::TenantId;
@@ -27,16 +28,19 @@ pub(super) struct Copy {
     to: Place,
     #[arg(long, value_name = "TENANT", help = TENANT_HELP, value_parser = TenantId::parse)]
     tenant: Vec<TenantId>,
+    #[command(flatten)]
+    guarded: Guarded,
 }
 
 impl Copy {
     pub(super) async fn execute(self) -> Result<(), Failure> {
+        let gate = self.guarded.read()?;
         let from = self.from.open(Missing::Refused).await?;
         let to = self.to.open(Missing::Made).await?;
         for tenant in super::tenants(&from, &self.tenant).await? {
             let access = Access::upkeep(tenant.clone());
-            let last = copy_rows(&from, &to, &access).await?;
-            follow(&from, &to, &access, last).await?;
+            let last = copy_rows(&from, &to, &access, &gate).await?;
+            follow(&from, &to, &access, (last, &gate)).await?;
             compare(&from, &to, &access).await?;
         }
         Ok(())
@@ -44,7 +48,7 @@ impl Copy {
 }
 
 /// Copies every row with its past; gives the source's last change before it began.
-async fn copy_rows(from: &Store, to: &Store, access: &Access) -> Result<i64, Failure> {
+async fn copy_rows(from: &Store, to: &Store, access: &Access, gate: &Gate) -> Result<i64, Failure> {
     let usage = from.usage(access).await.map_err(Failure::new)?;
     let there = to.usage(access).await.map_err(Failure::new)?;
     let rows = u64::try_from(usage.rows()).unwrap_or(0);
@@ -56,6 +60,7 @@ async fn copy_rows(from: &Store, to: &Store, access: &Access) -> Result<i64, Fai
         let dossiers = from.dossiers(access, at.clone(), BATCH).await.map_err(Failure::new)?;
         let Some(last) = dossiers.last().and_then(crate::store::Dossier::target) else { break };
         let number = u64::try_from(dossiers.len()).unwrap_or(0);
+        dossiers.iter().try_for_each(|dossier| gate.pass(access.tenant(), dossier))?;
         let same = resumed
             && to.dossiers(access, at.clone(), BATCH).await.map_err(Failure::new)?.starts_with(&dossiers);
         if !same {
@@ -69,7 +74,12 @@ async fn copy_rows(from: &Store, to: &Store, access: &Access) -> Result<i64, Fai
 }
 
 /// Copies the log, and again every row that was written since the walk began, until there is nothing more.
-async fn follow(from: &Store, to: &Store, access: &Access, began: i64) -> Result<(), Failure> {
+async fn follow(
+    from: &Store,
+    to: &Store,
+    access: &Access,
+    (began, gate): (i64, &Gate),
+) -> Result<(), Failure> {
     let mut at = 0;
     loop {
         let log = from.log(access, at, LOG_BATCH).await.map_err(Failure::new)?;
@@ -90,6 +100,7 @@ async fn follow(from: &Store, to: &Store, access: &Access, began: i64) -> Result
             });
             if let Some(target) = target {
                 let dossier = from.dossier(access, target).await.map_err(Failure::new)?;
+                gate.pass(access.tenant(), &dossier)?;
                 to.put_dossiers(access, vec![dossier]).await.map_err(Failure::new)?;
             }
         }

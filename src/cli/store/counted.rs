@@ -1,7 +1,7 @@
 //! Counts what a store does: the series of the metrics room, kept up by what the store tells.
 
 use crate::metrics::StoreSeries;
-use crate::store::{Observe, Op, Outcome, Swept};
+use crate::store::{Hearing, Observe, Op, Outcome, Swept};
 
 /// A store's observer.
 #[derive(Debug)]
@@ -30,5 +30,13 @@ impl Observe for Counted {
 
     fn secret_refused(&self, pattern: &'static str) {
         self.0.secrets_refused.with_label_values(&[pattern]).inc();
+    }
+
+    fn hearing(&self, hearing: Hearing) {
+        self.0.listening.set(i64::from(hearing == Hearing::IsTold));
+    }
+
+    fn heard(&self) {
+        self.0.heard.inc();
     }
 }

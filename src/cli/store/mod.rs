@@ -6,6 +6,7 @@ mod client;
 mod copy;
 mod counted;
 mod files;
+mod guarded;
 mod keys;
 mod metrics;
 mod ndjson;

@@ -1,6 +1,7 @@
 //! `mesh-store export` and `import`: a store as lines of JSON, streamed; and `tenants`.
 
 use super::bar::bar;
+use super::guarded::Guarded;
 use super::place::{Missing, Place};
 use super::table::{Align, table};
 use super::{Failure, TENANT_HELP};
@@ -103,6 +104,8 @@ pub(super) struct Import {
     /// Store to write; a file that is not there is made.
     #[arg(long, value_name = "STORE")]
     to: Place,
+    #[command(flatten)]
+    guarded: Guarded,
     /// File to read; standard input without it.
     #[arg(value_name = "FILE")]
     input: Option<PathBuf>,
@@ -110,6 +113,7 @@ pub(super) struct Import {
 
 impl Import {
     pub(super) async fn execute(self) -> Result<(), Failure> {
+        let gate = self.guarded.read()?;
         let store = self.to.open(Missing::Made).await?;
         let input: Box<dyn BufRead> = match &self.input {
             Some(path) => Box::new(BufReader::new(File::open(path).map_err(|error| broken(path, &error))?)),
@@ -132,6 +136,7 @@ impl Import {
                     if row.target().is_none() || (alive && row.row().is_none()) {
                         return Err(wrong(&"this is no row"));
                     }
+                    gate.pass(&tenant, &row).map_err(|failure| wrong(&failure.text))?;
                     if whose.as_ref() != Some(&tenant) || waiting.len() >= BATCH as usize {
                         put(&store, whose.as_ref(), &mut waiting).await?;
                         whose = Some(tenant);

@@ -44,6 +44,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn execute(self) -> ExitCode {
+        let file = self.config.clone();
         let config = match configure(self) {
             Ok(config) => config,
             Err(problem) => {
@@ -52,7 +53,7 @@ impl Run {
             }
         };
         start_log(config.level);
-        match run_until_told(config) {
+        match run_until_told(config, file) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 tracing::error!(%error, cause = causes(&*error), "the store ended");
@@ -100,7 +101,7 @@ fn start_log(level: Level) {
 }
 
 #[tokio::main]
-async fn run_until_told(config: Config) -> Result<(), Box<dyn Error>> {
+async fn run_until_told(config: Config, file: Option<PathBuf>) -> Result<(), Box<dyn Error>> {
     let metrics = Arc::new(StoreMetrics::new());
     let store = Arc::new(open_observed(&config, Arc::new(Counted(metrics.store.clone()))).await?);
     let listener = match &config.listen {
@@ -118,6 +119,7 @@ async fn run_until_told(config: Config) -> Result<(), Box<dyn Error>> {
             }
         });
     }
+    tokio::spawn(follow_rules(signal(SignalKind::hangup())?, store.clone(), file));
     tracing::info!(address = %listener, "the store is open");
     serve(listener, store, config.trust, stop).await?;
     tracing::info!("the store is closed");
@@ -136,6 +138,24 @@ async fn open_observed(config: &Config, observe: Arc<dyn Observe>) -> Result<Sto
     match &config.server {
         Some(server) => Store::connect(&server.url, server.connections, &config.settings, observe).await,
         None => Store::open(&config.settings, observe),
+    }
+}
+
+/// On SIGHUP reads the config anew and puts its rules in force; a file with a mistake changes nothing.
+async fn follow_rules(mut hangup: Signal, store: Arc<Store>, file: Option<PathBuf>) {
+    while hangup.recv().await.is_some() {
+        let Some(file) = file.clone() else {
+            tracing::warn!("SIGHUP: the store runs from flags, and there is no config to read");
+            continue;
+        };
+        match tokio::task::spawn_blocking(move || load(&file)).await {
+            Ok(Ok((config, _))) => {
+                store.apply_rules(&config.settings.policy.rules);
+                tracing::info!("config read: its rules are in force, all else with the next start");
+            }
+            Ok(Err(problems)) => tracing::error!(%problems, "the new config is refused; the old rules stay"),
+            Err(error) => tracing::error!(%error, "the new config could not be read"),
+        }
     }
 }
 

@@ -179,6 +179,36 @@ async fn what_looks_like_a_secret_is_refused_by_every_way_in_and_never_told() {
 }
 
 #[tokio::test]
+async fn rules_change_while_the_store_runs_and_hold_for_what_is_brought_back() {
+    let house = House::with_policy(Policy::default()).await;
+    let token = format!("ghp_{}", "a1B2".repeat(9));
+    for value in [json!(token), json!(2), json!(3)] {
+        house.put("acme", &json!({"scope": "mesh", "key": "k", "value": value})).await;
+    }
+    let guard = TenantRules { secret_guard: SecretGuard::On, ..TenantRules::default() };
+    house.store.apply_rules(&for_acme(guard).rules);
+    let restore = async |version: u32| {
+        let body = format!("{{\"version\":{version}}}");
+        house.ask("acme", "POST", "/mesh/memory/mesh/k/restore", Some(&body)).await
+    };
+    let op = json!([{"op": "restore", "scope": "mesh", "key": "k", "version": 1}]);
+    let several = batch(&house, "acme", op).await;
+    assert_eq!(several.json()["index"], 0);
+    for answer in [restore(1).await, several] {
+        coded(&answer, 422, "secret_found");
+        assert!(!answer.body.contains(&token), "{}", answer.body);
+    }
+    assert_eq!(restore(2).await.status, 200);
+    refused(&restore(9).await, 404, "Not found");
+    house.store.apply_rules(&StoreRules { feed_entries: Some(2), ..StoreRules::default() });
+    assert_eq!(restore(1).await.status, 200, "nobody refuses it any more");
+    // Upkeep goes by the new rules at once, and not after the old pause.
+    while house.get("acme", "/mesh/usage").await.json()["changes"]["trimmed_up_to"] != 3 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn who_asks_for_a_trimmed_part_of_the_feed_is_told_to_begin_anew() {
     let rules =
         StoreRules { sweep_every: Duration::from_millis(5), feed_entries: Some(2), ..StoreRules::default() };

@@ -15,6 +15,8 @@ pub struct Upkeep {
     pub history_from: Option<i64>,
     /// That a row went before this is forgotten, with what is left of its past.
     pub tombstones_from: Option<i64>,
+    /// Of more rows of which it is known that they went, those that went first are forgotten in the same way.
+    pub tombstones: Option<i64>,
     /// Most of each kind of thing in one transaction.
     pub most: u32,
 }

@@ -3,6 +3,7 @@
 //! Nothing lives on a connection from one transaction to the next: no prepared statement, no setting, no
 //! session lock. So it works behind a pooler that hands a server connection out for a transaction.
 
+use super::ears;
 use super::text::literal;
 use crate::ids::TenantId;
 use crate::secret::Secret;
@@ -13,8 +14,10 @@ use deadpool_postgres::{
 use percent_encoding::percent_decode_str;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, Error, IsolationLevel, NoTls, Transaction};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -58,8 +61,18 @@ pub enum LinkError {
 }
 
 /// The way.
-#[derive(Debug, Clone)]
-pub(super) struct Link(Pool);
+#[derive(Clone)]
+pub(super) struct Link {
+    pool: Pool,
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("pool", &self.pool.status()).finish_non_exhaustive()
+    }
+}
 
 impl Link {
     /// Reads the URL; connects to nothing yet. `sslmode=require` or `verify-full` in it asks for TLS, with the
@@ -73,9 +86,13 @@ impl Link {
         let mut config: Config = text.parse().map_err(LinkError::Url)?;
         config.connect_timeout(CONNECT).application_name("mesh-store");
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = match config.get_ssl_mode() {
-            SslMode::Disable => Manager::from_config(config, NoTls, recycling),
-            _ => Manager::from_config(config, tls(authorities.as_deref())?, recycling),
+        let tls = match config.get_ssl_mode() {
+            SslMode::Disable => None,
+            _ => Some(tls(authorities.as_deref())?),
+        };
+        let manager = match &tls {
+            None => Manager::from_config(config.clone(), NoTls, recycling),
+            Some(tls) => Manager::from_config(config.clone(), tls.clone(), recycling),
         };
         let timeouts = Timeouts { wait: Some(WAIT), create: Some(CONNECT * 2), recycle: Some(CONNECT) };
         let pool = Pool::builder(manager)
@@ -84,7 +101,7 @@ impl Link {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|_| LinkError::Pool)?;
-        Ok(Self(pool))
+        Ok(Self { pool, config, tls })
     }
 
     /// A connection.
@@ -92,11 +109,28 @@ impl Link {
     /// # Errors
     /// [`StoreError`].
     pub(super) async fn connection(&self) -> Result<Object, StoreError> {
-        self.0.get().await.map_err(|error| match error {
+        self.pool.get().await.map_err(|error| match error {
             PoolError::Timeout(deadpool_postgres::TimeoutType::Wait) => StoreError::Busy,
             other => {
                 tracing::error!(error = %other, cause = cause(&other), "there is no connection to PostgreSQL");
                 StoreError::Failed
+            }
+        })
+    }
+
+    /// A connection that is not of the pool, and what is told on it without being asked.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub(super) async fn apart(&self) -> Result<(Client, mpsc::Receiver<String>), Error> {
+        Ok(match &self.tls {
+            None => {
+                let (client, connection) = self.config.connect(NoTls).await?;
+                (client, ears::drive(connection))
+            }
+            Some(tls) => {
+                let (client, connection) = self.config.connect(tls.clone()).await?;
+                (client, ears::drive(connection))
             }
         })
     }

@@ -6,6 +6,7 @@
 
 mod changes;
 mod commit;
+mod ears;
 mod history;
 mod link;
 mod list;
@@ -18,6 +19,7 @@ mod transfer;
 mod vectors;
 mod words;
 
+pub(crate) use ears::Ears;
 pub use link::LinkError;
 pub use schema::SchemaError;
 
@@ -34,6 +36,7 @@ use super::transfer::{Dossier, Log};
 use crate::ids::TenantId;
 use crate::secret::Secret;
 use commit::Batch;
+use ears::Voice;
 use link::{For, Link, begin, failed};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +47,7 @@ pub(crate) struct Engine {
     signing_key: [u8; 32],
     clock: Clock,
     commits: AtomicU64,
+    voice: Voice,
 }
 
 impl fmt::Debug for Engine {
@@ -60,7 +64,7 @@ impl Engine {
     pub(crate) async fn open(url: &Secret, connections: usize, clock: Clock) -> Result<Self, OpenError> {
         let link = Link::new(url, connections).map_err(OpenError::Url)?;
         let signing_key = schema::settle(&link).await.map_err(OpenError::Postgres)?;
-        Ok(Self { link, signing_key, clock, commits: AtomicU64::new(0) })
+        Ok(Self { link, signing_key, clock, commits: AtomicU64::new(0), voice: Voice::new() })
     }
 
     pub(super) async fn commit(
@@ -336,6 +340,22 @@ impl Engine {
             .into_iter()
             .filter_map(|tenant| found.remove(tenant.as_str()).map(|counter| (tenant, counter)))
             .collect())
+    }
+
+    /// Ears for what other stores tell; none where a pooler stands between.
+    pub(super) async fn listen(&self) -> Result<Option<Ears>, StoreError> {
+        Ears::open(&self.link, &self.voice).await
+    }
+
+    /// The next tenant whose feed has grown elsewhere; none when nothing is heard any more.
+    pub(super) async fn hear(&self, ears: &mut Ears) -> Option<TenantId> {
+        ears.next(&self.link, &self.voice).await
+    }
+
+    /// Tells other stores that the feeds of these have grown.
+    pub(super) async fn tell(&self, tenants: &[TenantId]) -> Result<(), StoreError> {
+        let names: Vec<&str> = tenants.iter().map(TenantId::as_str).collect();
+        self.voice.tell(&self.link, &names).await
     }
 
     pub(super) fn signing_key(&self) -> [u8; 32] {

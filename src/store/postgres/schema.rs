@@ -113,6 +113,11 @@ const FROM_1: &str = "ALTER TABLE mesh_tenants ADD COLUMN keys BIGINT NOT NULL D
 const UPKEEP_INDEX: &str =
     "CREATE INDEX IF NOT EXISTS mesh_history_by_age ON mesh_history (tenant_id, updated_at)";
 
+/// Read by upkeep where the number of rows that went has a bound.
+const TOMBSTONE_INDEX: &str =
+    "CREATE INDEX IF NOT EXISTS mesh_history_of_gone ON mesh_history (tenant_id, change)
+  WHERE action IN ('delete', 'expire')";
+
 /// The tables that hold what tenants keep.
 const TENANTED: [&str; 7] = [
     "mesh_rows",
@@ -200,6 +205,7 @@ pub(super) async fn settle(link: &Link) -> Result<[u8; 32], SchemaError> {
         }
     }
     tx.batch_execute(UPKEEP_INDEX).await?;
+    tx.batch_execute(TOMBSTONE_INDEX).await?;
     let key = signing_key(&tx).await?;
     tx.commit().await?;
     Ok(key)

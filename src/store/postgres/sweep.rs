@@ -42,7 +42,11 @@ pub(super) async fn due(
         .await?
         .try_get(0)?;
     let changes = old_changes(tx, tenant, upkeep).await?;
-    Ok(Due { expired, changes, outlived: outlived(tx, tenant, upkeep).await? })
+    let mut outlived = outlived(tx, tenant, upkeep).await?;
+    if outlived.is_empty() {
+        outlived = too_many_gone(tx, tenant, upkeep).await?;
+    }
+    Ok(Due { expired, changes, outlived })
 }
 
 /// The last of the feed's entries that may go: those from before a time and those that are too many, oldest
@@ -94,15 +98,38 @@ async fn outlived(tx: &Transaction<'_>, tenant: &TenantId, upkeep: &Upkeep) -> R
             ],
         )
         .await?;
-    let read = |columns: &tokio_postgres::Row| {
-        let target = Target {
-            kind: rows::kind(columns.try_get(0)?),
-            scope: put(columns.try_get(1)?),
-            name: put(columns.try_get(2)?),
-        };
-        Ok(Outlived { target, version: columns.try_get(3)?, change: columns.try_get(4)? })
+    found.iter().map(read_outlived).collect()
+}
+
+/// Tombstones beyond the bound of their number: the newest stay.
+async fn too_many_gone(
+    tx: &Transaction<'_>,
+    tenant: &TenantId,
+    upkeep: &Upkeep,
+) -> Result<Vec<Outlived>, Error> {
+    let Some(most) = upkeep.tombstones else { return Ok(Vec::new()) };
+    let found = tx
+        .query_typed(
+            "SELECT h.kind, h.scope, h.name, h.version, h.change FROM mesh_history h
+             WHERE h.tenant_id = $1 AND h.action IN ('delete', 'expire')
+               AND NOT EXISTS (SELECT 1 FROM mesh_rows r WHERE r.tenant_id = $1 AND r.kind = h.kind
+                 AND r.scope = h.scope AND r.name = h.name)
+               AND NOT EXISTS (SELECT 1 FROM mesh_history n WHERE n.tenant_id = $1 AND n.kind = h.kind
+                 AND n.scope = h.scope AND n.name = h.name AND n.version = h.version + 1)
+             ORDER BY h.change DESC LIMIT $2 OFFSET $3",
+            &[(&tenant.as_str(), Type::TEXT), (&i64::from(upkeep.most), Type::INT8), (&most, Type::INT8)],
+        )
+        .await?;
+    found.iter().map(read_outlived).collect()
+}
+
+fn read_outlived(columns: &tokio_postgres::Row) -> Result<Outlived, Error> {
+    let target = Target {
+        kind: rows::kind(columns.try_get(0)?),
+        scope: put(columns.try_get(1)?),
+        name: put(columns.try_get(2)?),
     };
-    found.iter().map(read).collect()
+    Ok(Outlived { target, version: columns.try_get(3)?, change: columns.try_get(4)? })
 }
 
 /// Does what is due, at most so much of each as one transaction may hold.

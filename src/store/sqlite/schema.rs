@@ -96,6 +96,11 @@ CREATE TABLE store_facts (name TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) W
 const UPKEEP_INDEX: &str =
     "CREATE INDEX IF NOT EXISTS mesh_history_by_age ON mesh_history (tenant_id, updated_at);";
 
+/// Read by upkeep where the number of rows that went has a bound.
+const TOMBSTONE_INDEX: &str =
+    "CREATE INDEX IF NOT EXISTS mesh_history_of_gone ON mesh_history (tenant_id, change)
+  WHERE action IN ('delete', 'expire');";
+
 /// The search index, the same since version 1.
 pub(super) const INDEX: &str = "
 CREATE VIRTUAL TABLE mesh_memory_fts USING fts5(
@@ -239,6 +244,7 @@ fn migrate(conn: &mut Connection, legacy: &TenantId) -> rusqlite::Result<Opened>
         VERSION => {
             tx.execute_batch(vectors::TABLES)?;
             tx.execute_batch(UPKEEP_INDEX)?;
+            tx.execute_batch(TOMBSTONE_INDEX)?;
             tx.commit()?;
             return Ok(Opened::Found);
         }
@@ -261,6 +267,7 @@ fn migrate(conn: &mut Connection, legacy: &TenantId) -> rusqlite::Result<Opened>
         }
     };
     tx.execute_batch(UPKEEP_INDEX)?;
+    tx.execute_batch(TOMBSTONE_INDEX)?;
     tx.pragma_update(None, "user_version", VERSION)?;
     tx.commit()?;
     Ok(opened)

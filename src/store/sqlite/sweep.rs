@@ -36,7 +36,11 @@ pub(super) fn due(conn: &Connection, tenant: &TenantId, upkeep: &Upkeep, now: i6
         )?
         .query_row(params![tenant.as_str(), now], |row| row.get(0))?;
     let changes = old_changes(conn, tenant, upkeep)?;
-    Ok(Due { expired, changes, outlived: outlived(conn, tenant, upkeep)? })
+    let mut outlived = outlived(conn, tenant, upkeep)?;
+    if outlived.is_empty() {
+        outlived = too_many_gone(conn, tenant, upkeep)?;
+    }
+    Ok(Due { expired, changes, outlived })
 }
 
 /// The last of the feed's entries that may go: those from before a time and those that are too many, oldest
@@ -74,13 +78,28 @@ fn outlived(conn: &Connection, tenant: &TenantId, upkeep: &Upkeep) -> rusqlite::
            FROM mesh_history h WHERE h.tenant_id = ?1 AND h.updated_at < ?2)
          WHERE ended < ?3 OR (ended IS NULL AND updated_at < ?4) LIMIT ?5",
     )?;
-    let found =
-        statement.query_map(params![tenant.as_str(), begin, history, tombstones, upkeep.most], |row| {
-            let target =
-                Target { kind: kind(row.get_ref(0)?.as_str()?)?, scope: row.get(1)?, name: row.get(2)? };
-            Ok(Outlived { target, version: row.get(3)?, change: row.get(4)? })
-        })?;
-    found.collect()
+    let bounds = params![tenant.as_str(), begin, history, tombstones, upkeep.most];
+    statement.query_map(bounds, read_outlived)?.collect()
+}
+
+/// Tombstones beyond the bound of their number: the newest stay.
+fn too_many_gone(conn: &Connection, tenant: &TenantId, upkeep: &Upkeep) -> rusqlite::Result<Vec<Outlived>> {
+    let Some(most) = upkeep.tombstones else { return Ok(Vec::new()) };
+    let mut statement = conn.prepare_cached(
+        "SELECT h.kind, h.scope, h.name, h.version, h.change FROM mesh_history h
+         WHERE h.tenant_id = ?1 AND h.action IN ('delete', 'expire')
+           AND NOT EXISTS (SELECT 1 FROM mesh_rows r WHERE r.tenant_id = ?1 AND r.kind = h.kind
+             AND r.scope = h.scope AND r.name = h.name)
+           AND NOT EXISTS (SELECT 1 FROM mesh_history n WHERE n.tenant_id = ?1 AND n.kind = h.kind
+             AND n.scope = h.scope AND n.name = h.name AND n.version = h.version + 1)
+         ORDER BY h.change DESC LIMIT ?2 OFFSET ?3",
+    )?;
+    statement.query_map(params![tenant.as_str(), upkeep.most, most], read_outlived)?.collect()
+}
+
+fn read_outlived(row: &rusqlite::Row<'_>) -> rusqlite::Result<Outlived> {
+    let target = Target { kind: kind(row.get_ref(0)?.as_str()?)?, scope: row.get(1)?, name: row.get(2)? };
+    Ok(Outlived { target, version: row.get(3)?, change: row.get(4)? })
 }
 
 /// Does what is due, at most so much of each as one transaction may hold.

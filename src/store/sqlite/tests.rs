@@ -21,6 +21,7 @@ const KEEP: Upkeep = Upkeep {
     history: 50,
     history_from: None,
     tombstones_from: None,
+    tombstones: None,
     most: 100,
 };
 
@@ -461,6 +462,35 @@ fn a_version_is_forgotten_so_long_after_it_ended_and_a_tombstone_with_all_before
     assert_eq!(swept(&conn, &acme, Upkeep { tombstones_from: Some(11), ..KEEP }, 100).versions, 1);
     assert_eq!((left("late"), left("gone")), (vec![2, 1], vec![]));
     assert_eq!(write("gone", 100), 1);
+}
+
+#[test]
+fn of_too_many_rows_that_went_those_that_went_first_are_forgotten() {
+    let conn = open_memory();
+    let acme = tenant("acme");
+    let delete = |key: &str, now| {
+        act(&conn, &acme, Act::Delete(Target::memory("mesh", key)), Condition::Always, now).unwrap();
+    };
+    for key in ["a", "b", "c", "d", "back"] {
+        put(&conn, &acme, memory("mesh", key, "1"), 1);
+    }
+    // In this order; the last is there again, and its tombstone is but a version of its past.
+    for (now, key) in (2..).zip(["c", "back", "a", "d", "b"]) {
+        delete(key, now);
+    }
+    put(&conn, &acme, memory("mesh", "back", "2"), 9);
+    put(&conn, &tenant("globex"), memory("mesh", "k", "1"), 9);
+    let left = |key: &str| {
+        history::versions(&conn, &acme, &Target::memory("mesh", key), None, 9, 100).unwrap().len()
+    };
+    let bound = |most| Upkeep { tombstones: Some(most), ..KEEP };
+    assert_eq!(swept(&conn, &acme, bound(4), 100), Swept::default());
+    // A deletion and what was there before it, of each.
+    assert_eq!(swept(&conn, &acme, bound(2), 100).versions, 4);
+    assert_eq!(["a", "b", "c", "d", "back"].map(left), [0, 2, 0, 2, 3]);
+    assert_eq!(swept(&conn, &acme, Upkeep { most: 1, ..bound(0) }, 100).versions, 2);
+    assert_eq!(swept(&conn, &acme, bound(0), 100).versions, 2);
+    assert_eq!((swept(&conn, &acme, bound(0), 100), left("back")), (Swept::default(), 3));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::edge::admin;
 use super::postgres::Postgres;
-use super::process::{Process, free_address, store_program};
+use super::process::{Process, Signal, free_address, store_program};
 use super::temp::Temp;
 use super::wait::{SOON, until};
 use std::net::SocketAddr;
@@ -103,6 +103,19 @@ impl Store {
         self.process.kill();
         self.process = launch(&self.folder, &self.base, self.address);
         self.ready();
+    }
+
+    /// Writes these lines into the config of [`Self::start_with`] in the place of those that stood there, and tells it
+    /// with SIGHUP; waits until it has said of the new one what is looked for.
+    pub(crate) fn reload(&self, before: &str, lines: &str, said: &str) {
+        let path = self.folder.path().join("store.yaml");
+        let text = std::fs::read_to_string(&path).expect("a config");
+        assert!(text.contains(before), "{text}");
+        std::fs::write(&path, text.replace(before, lines)).expect("a config can be written");
+        let times = || self.process.stderr().iter().filter(|line| line.contains(said)).count();
+        let already = times();
+        self.process.signal(Signal::Hangup);
+        until("the reload", SOON, || (times() > already).then_some(()));
     }
 
     /// Bytes of memory that it holds now.
