@@ -65,6 +65,9 @@ impl Sign {
     }
 }
 
+/// Where what is shown goes.
+type Show = fn(&[u8]) -> Result<(), Failure>;
+
 /// Which messages are verified.
 #[derive(Debug, clap::Args)]
 pub(super) struct Messages {
@@ -86,12 +89,7 @@ enum EnvelopeArg {
 
 impl Messages {
     /// Verifies those in a body with this key; `show` is given the text that each signature is over.
-    pub(super) fn verify(
-        &self,
-        public_key: &Path,
-        body: &[u8],
-        show: Option<fn(&[u8]) -> Result<(), Failure>>,
-    ) -> Result<(), Failure> {
+    pub(super) fn verify(&self, public_key: &Path, body: &[u8], show: Option<Show>) -> Result<(), Failure> {
         let what = public_key.display().to_string();
         let key =
             sign::read_public_pem(&text(public_key)?).map_err(|error| Failure::caused(&what, &error))?;

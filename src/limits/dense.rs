@@ -27,13 +27,8 @@ impl Dense {
     #[inline]
     pub(super) fn cell(&self, number: u32) -> &Cell {
         let (row, within) = spot(number);
-        match self.rows[row].get() {
-            Some(cells) => &cells[within],
-            None => {
-                let len = FIRST << row;
-                &self.rows[row].get_or_init(|| (0..len).map(|_| Cell::vacant()).collect())[within]
-            }
-        }
+        let made = || (0..FIRST << row).map(|_| Cell::vacant()).collect();
+        &self.rows[row].get_or_init(made)[within]
     }
 
     /// The cell of a number, if its row was ever asked for: else nothing was counted in it.

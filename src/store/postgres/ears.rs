@@ -20,7 +20,7 @@ const CHANNEL: &str = "mesh_store_changes";
 const PROOF: Duration = Duration::from_secs(2);
 
 /// Longest silence after which a listener tries whether it still hears.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Most that waits to be heard; what is more is dropped, and seen by who looks.
 const MOST_WAITING: usize = 1024;

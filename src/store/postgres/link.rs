@@ -16,6 +16,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_postgres::config::SslMode;
@@ -64,6 +65,11 @@ pub enum LinkError {
 #[derive(Clone)]
 pub(super) struct Link {
     pool: Pool,
+    server: Arc<Server>,
+}
+
+/// How a connection is made.
+struct Server {
     config: Config,
     tls: Option<MakeRustlsConnect>,
 }
@@ -101,7 +107,7 @@ impl Link {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|_| LinkError::Pool)?;
-        Ok(Self { pool, config, tls })
+        Ok(Self { pool, server: Arc::new(Server { config, tls }) })
     }
 
     /// A connection.
@@ -123,13 +129,14 @@ impl Link {
     /// # Errors
     /// What the server says.
     pub(super) async fn apart(&self) -> Result<(Client, mpsc::Receiver<String>), Error> {
-        Ok(match &self.tls {
+        let Server { config, tls } = &*self.server;
+        Ok(match tls {
             None => {
-                let (client, connection) = self.config.connect(NoTls).await?;
+                let (client, connection) = config.connect(NoTls).await?;
                 (client, ears::drive(connection))
             }
             Some(tls) => {
-                let (client, connection) = self.config.connect(tls.clone()).await?;
+                let (client, connection) = config.connect(tls.clone()).await?;
                 (client, ears::drive(connection))
             }
         })
@@ -173,7 +180,7 @@ fn tls(authorities: Option<&Path>) -> Result<MakeRustlsConnect, LinkError> {
             roots.add_parsable_certificates(found)
         }
     };
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring's provider has the default versions")
