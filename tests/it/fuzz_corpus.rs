@@ -23,8 +23,11 @@ mod path;
 #[path = "../fuzz/claims/senders.rs"]
 mod senders;
 
+/// What holds for any bytes.
+type Claim = fn(&[u8]);
+
 /// Each target and its claim. The store's is held beside its readers, which are private.
-const CLAIMS: [(&str, fn(&[u8])); 10] = [
+const CLAIMS: [(&str, Claim); 10] = [
     ("border", border::hold),
     ("canonical", canonical::hold),
     ("config", config::hold),

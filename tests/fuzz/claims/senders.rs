@@ -60,7 +60,7 @@ pub(super) fn hold(bytes: &[u8]) {
     }
     let body = bytes.get(end + 2..).unwrap_or_default();
     for kind in senders() {
-        let sender = Sender { kind, tolerance: Duration::from_secs(300) };
+        let sender = Sender { kind, tolerance: Duration::from_mins(5) };
         let delivery = Delivery {
             method: "POST",
             origin: "https://hooks.example.com",
