@@ -4,9 +4,11 @@
 //! of series is bounded by what the operator wrote. Nothing is global: one [`Metrics`] is handed in.
 
 mod gateways;
+mod mux;
 mod store;
 
 pub use gateways::GatewaySeries;
+pub use mux::MuxSeries;
 pub use store::{StoreMetrics, StoreSeries};
 
 use prometheus::{
@@ -134,6 +136,8 @@ pub struct Metrics {
     pub key_source_keys: IntGaugeVec,
     /// What the edge itself does at gateways.
     pub gateways: GatewaySeries,
+    /// What the multiplexer does.
+    pub mux: MuxSeries,
     /// What the embedded store does.
     pub store: StoreSeries,
 }
@@ -352,6 +356,7 @@ impl Metrics {
                 &["source", "tenant"],
             ),
             gateways: GatewaySeries::new(&registry),
+            mux: MuxSeries::new(&make),
             store: StoreSeries::new(&registry),
             registry: registry.clone(),
         };

@@ -281,8 +281,9 @@ fn call_limits(
     limits: &Limits<'_>,
     checker: &mut Checker,
 ) -> Vec<usize> {
-    if raw.gateway.is_none() && !raw.call_limits.is_empty() {
-        checker.problem(spot.at, "`call_limits` goes with `gateway` only: others have no calls");
+    if raw.gateway.is_none() && !raw.mission_control && !raw.call_limits.is_empty() {
+        let message = "`call_limits` goes with `gateway` and `mission_control` only: others have no calls";
+        checker.problem(spot.at, message);
     }
     let indexes = named_limits(&raw.call_limits, spot, limits, checker, |dimension| match dimension {
         Dimension::Header => Some("counts by a header, and calls have none"),

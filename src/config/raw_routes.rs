@@ -51,10 +51,10 @@ pub struct Route {
     pub add_prefix: Option<String>,
     /// A gateway's id, or the `{param}` that holds it.
     pub gateway: Option<String>,
-    /// Limits that apply to each call inside a WebSocket to the gateway, all or nothing.
+    /// Limits that apply to each call inside a WebSocket to a gateway, or to many, all or nothing.
     #[serde(default)]
     pub call_limits: Vec<String>,
-    /// Answer with the edge's own read-only API.
+    /// Answer with the edge's own read-only API, and under `/ws` with one WebSocket for all gateways.
     #[serde(default)]
     pub mission_control: bool,
 }

@@ -4,7 +4,8 @@
 //! The way: [`entrance`] knows what is spoken where and shakes hands over [`tls`], [`door`] lets a connection in, [`front`] reads the
 //! head (and after a refusal [`early`] decides on the next) or [`streams`] takes it from a stream of HTTP/2,
 //! [`proxy`] walks it through admission, [`body`] holds what must be
-//! verified, [`upstream`] and [`headers`] send it on, or [`tunnel`] relays a WebSocket, [`respond`]
+//! verified, [`upstream`] and [`headers`] send it on, or [`tunnel`] relays a WebSocket ([`multiplex`]
+//! the one that leads to many gateways), [`respond`]
 //! answers refusals, [`observe`] tells what happened. [`federation`] is the border to other meshes, with the
 //! [`outbox`] of what waits for them; [`sign`] signs what goes on.
 
@@ -29,6 +30,7 @@ mod key_set_feed;
 mod limits;
 mod line;
 pub mod live;
+mod multiplex;
 mod observe;
 mod outbox;
 mod outbox_journal;

@@ -44,13 +44,16 @@ struct Flow {
 }
 
 /// Relays until the socket has ended.
-pub(super) async fn relay(
+pub(super) async fn relay<G>(
     site: &Site,
     client: Client,
-    gateway: Gateway,
+    gateway: WebSocketStream<G>,
     watch: Watch,
     mut screen: Option<Screen<'_>>,
-) -> SocketEnd {
+) -> SocketEnd
+where
+    G: AsyncRead + AsyncWrite + Unpin,
+{
     let (to_client, from_client) = client.split();
     let (to_gateway, from_gateway) = gateway.split();
     let bytes = |direction| site.metrics.websocket_bytes.with_label_values(&[direction]);

@@ -9,7 +9,7 @@ use crate::identity::caller::Credential;
 use crate::limits::{Decision, MethodCode, RuleSet, Subject};
 use crate::openclaw::frame::{self, Call};
 use crate::openclaw::methods::{self, Denied, Role};
-use crate::openclaw::{Scopes, reply};
+use crate::openclaw::{Scopes, names, reply};
 use http::HeaderMap;
 use prometheus::IntCounter;
 use std::time::{Duration, Instant};
@@ -34,8 +34,22 @@ pub(super) enum Verdict {
     End(Option<String>),
 }
 
+/// Where a socket leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leads {
+    /// To one gateway, which heard its `connect`.
+    ToOne,
+    /// To the multiplexer: frames say for which gateway they are, under old names too, and a `connect` is
+    /// answered there.
+    ToMany,
+}
+
+/// How many refusals a socket to the multiplexer gets, as one to a gateway does by default.
+const MANYS_PATIENCE: usize = 60;
+
 /// A client's socket, as its frames are judged.
 pub(super) struct Screen<'l> {
+    leads: Leads,
     site: &'l Site,
     rules: &'l RuleSet,
     subject: Subject,
@@ -57,6 +71,7 @@ impl<'l> Screen<'l> {
         (role, trace): (Role, Option<Trace>),
     ) -> Self {
         Self {
+            leads: Leads::ToOne,
             site,
             rules,
             subject,
@@ -64,6 +79,26 @@ impl<'l> Screen<'l> {
             role,
             trace,
             patience: Patience::new(entry.max_refused),
+            passed: site.metrics.calls.with_label_values(&["passed"]),
+            refused: 0,
+        }
+    }
+
+    /// A socket to the multiplexer, whose callers are operators.
+    pub(super) fn to_many(
+        site: &'l Site,
+        rules: &'l RuleSet,
+        (subject, credential): (Subject, &Credential),
+    ) -> Self {
+        Self {
+            leads: Leads::ToMany,
+            site,
+            rules,
+            subject,
+            scopes: credential.gateway,
+            role: Role::Operator,
+            trace: None,
+            patience: Patience::new(MANYS_PATIENCE),
             passed: site.metrics.calls.with_label_values(&["passed"]),
             refused: 0,
         }
@@ -84,6 +119,10 @@ impl<'l> Screen<'l> {
                 ("malformed", answer)
             }
         };
+        let answer = match self.leads {
+            Leads::ToOne => answer,
+            Leads::ToMany => answer.map(|answer| reply::addressed(frame::gateway(text), &answer)),
+        };
         self.site.metrics.calls.with_label_values(&[result]).inc();
         self.refused += 1;
         match answer {
@@ -95,10 +134,15 @@ impl<'l> Screen<'l> {
 
     /// Why a call does not go on, and what its caller is told.
     fn refuse(&self, call: &Call<'_>, bytes: usize) -> Option<(&'static str, String)> {
-        if call.method == "connect" {
-            return Some(("denied", reply::invalid(call.id, "this socket is connected already")));
-        }
-        let method = methods::find(call.method);
+        let name = match (self.leads, call.method) {
+            (Leads::ToOne, "connect") => {
+                return Some(("denied", reply::invalid(call.id, "this socket is connected already")));
+            }
+            (Leads::ToMany, "connect") => return None,
+            (Leads::ToOne, name) => name,
+            (Leads::ToMany, name) => names::today(name, call.params).method,
+        };
+        let method = methods::find(name);
         if let Err(denied) = methods::allow(method, self.role, self.scopes) {
             return Some(match denied {
                 Denied::Scope(_) | Denied::Role(_) => ("denied", reply::denied(call.id, denied)),

@@ -10,6 +10,7 @@ use super::exchange::{Exchange, SocketEnd};
 use super::gate::Gate;
 use super::headers::{self, Origin};
 use super::live::{Live, Site};
+use super::multiplex;
 use super::proxy::peer_of;
 use super::relay::{self, Gateway};
 use super::screen::{self, Trace};
@@ -39,7 +40,7 @@ const MAX_MESSAGE: usize = 32 * 1024 * 1024;
 /// tungstenite's own is 128 KiB a side, for every idle socket.
 const READ_BUFFER: usize = 8 * 1024;
 /// Room between the session and the frames.
-const PIPE: usize = 32 * 1024;
+pub(super) const PIPE: usize = 32 * 1024;
 /// What a client may send before its `connect` was read: one frame of 64 KiB, and what is read along with it.
 const BEFORE_CONNECT: usize = 80 * 1024;
 /// Time for the gateway's handshake.
@@ -62,10 +63,12 @@ pub(super) async fn serve(
     session: &mut Session,
     exchange: &mut Exchange,
 ) -> pingora::Result<Outcome> {
-    let Some((admitted, index)) = exchange.admitted.as_ref().and_then(|a| Some((a, a.gateway?))) else {
-        return Ok(Outcome::NotForUs);
-    };
+    let Some(admitted) = exchange.admitted.as_ref() else { return Ok(Outcome::NotForUs) };
     let head = session.req_header();
+    let is_many = multiplex::is_its(&live.policy.routes[admitted.route].target, head.uri.path());
+    if admitted.gateway.is_none() && !is_many {
+        return Ok(Outcome::NotForUs);
+    }
     if !has_token(&head.headers, &header::UPGRADE, "websocket") {
         return Ok(Outcome::NotForUs);
     }
@@ -76,6 +79,9 @@ pub(super) async fn serve(
     let accept = derive_accept_key(key.as_bytes());
     let Some(_open) = site.open_socket(live.max_websockets) else {
         return Ok(Outcome::Refused(Rejection::TooManySockets));
+    };
+    let Some(index) = admitted.gateway else {
+        return Box::pin(multiplex::serve(site, live, session, exchange, &accept)).await;
     };
     let entry = &live.policy.gateways[index];
     let route = &live.policy.routes[admitted.route];
@@ -115,8 +121,7 @@ pub(super) async fn serve(
             Err(rejection) => return Ok(Outcome::Refused(rejection)),
         }
     };
-    // Bytes that came while the gateway was dialled: the client must wait for the 101 (RFC 6455 section 4.1).
-    if session.downstream_session.read_body_or_idle(true).now_or_never().is_some() {
+    if is_early(session) {
         return Ok(Outcome::Refused(Rejection::Head(crate::identity::head::HeadFault::EarlyUpgradeBytes)));
     }
     session.write_response_header(switching(&accept, protocol, exchange)?, false).await?;
@@ -126,6 +131,11 @@ pub(super) async fn serve(
     exchange.upstream_took = exchange.upstream_took.or(end.dialled);
     exchange.socket = Some(end);
     Ok(Outcome::Relayed)
+}
+
+/// Whether bytes came before the 101, for which a client must wait (RFC 6455 section 4.1).
+pub(super) fn is_early(session: &mut Session) -> bool {
+    session.downstream_session.read_body_or_idle(true).now_or_never().is_some()
 }
 
 /// Dials a gateway before the client's handshake is answered.
@@ -177,7 +187,7 @@ fn has_token(fields: &HeaderMap, name: &header::HeaderName, token: &str) -> bool
     values.any(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
 }
 
-fn switching(
+pub(super) fn switching(
     accept: &str,
     protocol: Option<HeaderValue>,
     exchange: &Exchange,
@@ -193,7 +203,7 @@ fn switching(
     Ok(Box::new(head))
 }
 
-fn frames() -> WebSocketConfig {
+pub(super) fn frames() -> WebSocketConfig {
     WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE))
@@ -308,7 +318,7 @@ async fn run<'l>(
 }
 
 /// Moves bytes between the session and the frames, both ways at once so that neither can block the other.
-async fn pump(session: &mut Session, near: DuplexStream) {
+pub(super) async fn pump(session: &mut Session, near: DuplexStream) {
     let (mut from, mut to) = tokio::io::split(near);
     let mut out = vec![0; READ_BUFFER];
     let mut inbound = Bytes::new();

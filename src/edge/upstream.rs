@@ -12,7 +12,7 @@ use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use prometheus::Histogram;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -180,6 +180,11 @@ impl Pool {
     /// The next address in turn, for connections that are not Pingora's.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.pick().and_then(|peer| peer._address.as_inet().copied())
+    }
+
+    /// The socket of a service inside this process.
+    pub(super) fn socket(&self) -> Option<PathBuf> {
+        self.pick().and_then(|peer| peer._address.as_unix()?.as_pathname().map(Path::to_owned))
     }
 
     /// The next address in turn.

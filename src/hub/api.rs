@@ -1,6 +1,7 @@
 //! The API's HTTP face. Shapes: docs/api.md.
 
 use super::fleet::{Fleet, Gateway};
+use super::mux::{self, Switchboard};
 use crate::ids::TenantId;
 use axum::Router;
 use axum::extract::{FromRequestParts, State};
@@ -17,8 +18,8 @@ use tokio::net::UnixListener;
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: UnixListener, fleet: Arc<Fleet>) -> io::Result<()> {
-    axum::serve(listener, router(fleet)).await
+pub async fn serve(listener: UnixListener, fleet: Arc<Fleet>, board: Arc<Switchboard>) -> io::Result<()> {
+    axum::serve(listener, router(fleet).merge(mux::router(board))).await
 }
 
 fn router(fleet: Arc<Fleet>) -> Router {
@@ -31,7 +32,7 @@ fn router(fleet: Arc<Fleet>) -> Router {
 }
 
 /// The tenant that the edge found: handlers can get one from nowhere else.
-struct Caller(TenantId);
+pub(super) struct Caller(pub(super) TenantId);
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Response;
@@ -45,7 +46,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-fn error(status: StatusCode, text: &'static str) -> Response {
+pub(super) fn error(status: StatusCode, text: &'static str) -> Response {
     #[derive(Serialize)]
     struct Body {
         error: &'static str,

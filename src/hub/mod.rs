@@ -12,9 +12,11 @@ pub mod fleet;
 pub mod link;
 #[cfg(test)]
 mod link_tests;
+pub mod mux;
 
 pub use api::serve;
 pub use calls::{CallError, Json};
 pub use dial::Dial;
 pub use fleet::Fleet;
 pub use link::{Link, LinkState, Signal};
+pub use mux::Switchboard;

@@ -21,6 +21,13 @@ pub struct Call<'a> {
     pub is_traced: bool,
     /// Where its last brace stands.
     pub close: usize,
+    /// For sockets that lead to many gateways: which one, as `gatewayId` has it. None where that is missing, no
+    /// text, or written with escapes.
+    pub gateway: Option<&'a str>,
+    /// The parameters as they stand there; what is in them was not looked at.
+    pub params: Option<&'a str>,
+    /// Whether it has members that are none of these.
+    pub has_others: bool,
 }
 
 /// Why bytes are no request frame.
@@ -73,7 +80,31 @@ pub fn read(text: &[u8]) -> Result<Call<'_>, (Fault, Option<&str>)> {
     word(members.method, Fault::Method)?;
     let method = members.method.and_then(|method| std::str::from_utf8(&method[1..method.len() - 1]).ok());
     let method = method.ok_or_else(|| fail(Fault::Method))?;
-    Ok(Call { id, method, is_traced: members.trace.is_some(), close })
+    Ok(Call {
+        id,
+        method,
+        is_traced: members.trace.is_some(),
+        close,
+        gateway: members.gateway(),
+        params: members.params.and_then(|params| std::str::from_utf8(params).ok()),
+        has_others: members.has_others,
+    })
+}
+
+/// Which of many gateways a frame is for, though it is no call.
+#[must_use]
+pub fn gateway(text: &[u8]) -> Option<&str> {
+    let mut members = Members::default();
+    // What stands before the fault can be told.
+    let _ = members.collect(text);
+    members.gateway()
+}
+
+/// Whether a text is an object that names no gateway, however it is read.
+#[must_use]
+pub fn names_none(text: &[u8]) -> bool {
+    let mut members = Members::default();
+    members.collect(text).is_ok() && members.gateway.is_none()
 }
 
 /// The members that matter, as they stand there.
@@ -83,9 +114,22 @@ struct Members<'a> {
     id: Option<&'a [u8]>,
     method: Option<&'a [u8]>,
     trace: Option<&'a [u8]>,
+    gateway: Option<&'a [u8]>,
+    params: Option<&'a [u8]>,
+    has_others: bool,
 }
 
 impl<'a> Members<'a> {
+    /// The text of the gateway's id.
+    fn gateway(&self) -> Option<&'a str> {
+        match self.gateway? {
+            [b'"', inner @ .., b'"'] if inner.iter().all(|b| *b >= 0x20 && *b != b'\\') => {
+                std::str::from_utf8(inner).ok()
+            }
+            _ => None,
+        }
+    }
+
     /// The id, where it can be sent back: a text or a number of bounded length.
     fn named(&self) -> Option<&'a str> {
         let id = self.id.filter(|id| id.len() <= MAX_ID)?;
@@ -128,8 +172,13 @@ impl<'a> Members<'a> {
             b"id" => &mut self.id,
             b"method" => &mut self.method,
             b"traceparent" => &mut self.trace,
+            b"gatewayId" => &mut self.gateway,
+            b"params" => &mut self.params,
             other if other.contains(&b'\\') => return Err(Fault::Escaped),
-            _ => return Ok(()),
+            _ => {
+                self.has_others = true;
+                return Ok(());
+            }
         };
         if place.replace(value).is_some() { Err(Fault::Repeated) } else { Ok(()) }
     }
@@ -251,6 +300,25 @@ mod tests {
         assert_eq!(read(br#"{"id":{"a":1},"type":"req","method":"m"}"#), Err((Fault::Id, None)));
         let long = format!(r#"{{"id":"{}","type":"req","method":"m"}}"#, "x".repeat(MAX_ID));
         assert_eq!(read(long.as_bytes()), Err((Fault::Id, None)));
+    }
+
+    #[test]
+    fn a_frame_for_one_of_many_says_which() {
+        let call =
+            read(br#"{"gatewayId":"ceo","type":"req","id":"a","method":"m","params":{"x":[1]}}"#).unwrap();
+        assert_eq!((call.gateway, call.params, call.has_others), (Some("ceo"), Some(r#"{"x":[1]}"#), false));
+        let call =
+            read(br#"{"type":"req","id":"a","method":"m","expectedProfileId":"p","gatewayId":7}"#).unwrap();
+        assert_eq!((call.gateway, call.params, call.has_others), (None, None, true));
+        let twice = br#"{"gatewayId":"ceo","gatewayId":"sec","type":"req","id":"a","method":"m"}"#;
+        assert_eq!(read(twice), Err((Fault::Repeated, None)));
+        assert_eq!(gateway(br#"{"gatewayId":"ceo","type":"event"}"#), Some("ceo"));
+        assert_eq!(gateway(br#"{"gatewayId":"c\u0065o"}"#), None);
+        assert_eq!(gateway(b"no frame"), None);
+        assert!(names_none(br#"{"a":{"gatewayId":"x"}}"#));
+        for other in [&br#"{"gatewayId":7}"#[..], br#"{"g\u0061tewayId":"x"}"#, b"[]", b"{"] {
+            assert!(!names_none(other));
+        }
     }
 
     proptest! {

@@ -7,6 +7,7 @@ pub mod connect;
 pub mod frame;
 pub mod incoming;
 pub mod methods;
+pub mod names;
 pub mod operator;
 pub mod reply;
 mod scopes;

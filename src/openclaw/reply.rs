@@ -73,11 +73,48 @@ pub fn unavailable(id: &str, message: &str, reason: &str, wait_ms: u32) -> Strin
     refusal(id, "UNAVAILABLE", message, &rest)
 }
 
+/// A call that went on and whose answer does not come: whether it did something the caller has to find out,
+/// so it is not to be made again blindly. `reason` is a stable word.
+#[must_use]
+pub fn unanswered(id: &str, message: &str, reason: &str) -> String {
+    let rest = format!(",\"retryable\":false,\"details\":{{\"reason\":\"{reason}\"}}");
+    refusal(id, "UNAVAILABLE", message, &rest)
+}
+
+/// There is no gateway of that name for this caller.
+#[must_use]
+pub fn no_gateway(id: &str) -> String {
+    refusal(id, "INVALID_REQUEST", "unknown gateway", ",\"details\":{\"code\":\"GATEWAY_NOT_FOUND\"}")
+}
+
+/// Longest id of a gateway that is sent back; ids of gateways have no more.
+const LONGEST_GATEWAY: usize = 64;
+
+/// A frame of this file, or of a gateway, on a socket that leads to many: which gateway it is of, as the
+/// client's own frame has it between its quotes.
+#[must_use]
+pub fn addressed(gateway: Option<&str>, frame: &str) -> String {
+    match (gateway.filter(|id| id.len() <= LONGEST_GATEWAY), frame.strip_prefix('{')) {
+        (Some(id), Some(rest)) => format!("{{\"gatewayId\":\"{id}\",{rest}"),
+        (None, _) | (_, None) => frame.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::scopes::Scope;
     use super::*;
     use serde_json::{Value, json};
+
+    #[test]
+    fn a_frame_for_one_of_many_says_which() {
+        let frame = invalid("7", "no");
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let told = read(&addressed(Some("ceo"), &frame));
+        assert_eq!((&told["gatewayId"], &told["id"]), (&json!("ceo"), &json!(7)));
+        assert_eq!(addressed(None, &frame), frame);
+        assert_eq!(addressed(Some(&"x".repeat(65)), &frame), frame);
+    }
 
     #[test]
     fn refusals_have_the_gateways_shapes() {
@@ -97,5 +134,7 @@ mod tests {
         assert_eq!(read(&challenge("n", 5))["payload"], json!({"nonce": "n", "ts": 5}));
         assert_eq!(read(&unavailable("\"r\"", "away", "x", 7))["error"]["details"]["reason"], "x");
         assert_eq!(read(&invalid("7", "no"))["id"], 7);
+        assert_eq!(read(&unanswered("\"r\"", "late", "timeout"))["error"]["retryable"], false);
+        assert_eq!(read(&no_gateway("\"r\""))["error"]["details"]["code"], "GATEWAY_NOT_FOUND");
     }
 }

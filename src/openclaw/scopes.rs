@@ -93,7 +93,7 @@ impl Scope {
 }
 
 /// A set of scopes, each with all that it stands for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Scopes(u16);
 
 impl Scopes {
@@ -127,6 +127,12 @@ impl Scopes {
         ALL.into_iter().filter(has).filter(|scope| !implied(*scope)).collect()
     }
 
+    /// The scopes of an operator, without the other roles.
+    #[must_use]
+    pub const fn operators(self) -> Self {
+        Self(self.0 & !(Node.bit() | Worker.bit()))
+    }
+
     /// The operator's scopes as the words of `X-OpenClaw-Scopes`. A gateway compares them literally, so
     /// what a scope stands for is written out.
     #[must_use]
@@ -153,5 +159,9 @@ mod tests {
         assert_eq!(admin.least(), [Admin]);
         assert_eq!(Scopes::of(["operator.write", "operator.approvals", "node"]).least(), [Write, Approvals]);
         assert_eq!(Scopes::default().least(), []);
+        assert_eq!(
+            Scopes::of(["operator.read", "node", "worker"]).operators(),
+            Scopes::of(["operator.read"])
+        );
     }
 }

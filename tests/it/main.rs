@@ -33,6 +33,7 @@ mod limits;
 mod load;
 mod mesh_keys;
 mod meshes;
+mod mux;
 mod openapi;
 mod operations;
 mod proofs;

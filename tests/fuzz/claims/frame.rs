@@ -15,6 +15,14 @@ pub(super) fn hold(text: &[u8]) {
         let id: Result<serde_json::Value, _> = serde_json::from_str(call.id);
         assert_eq!(id.ok().as_ref(), whole.get("id"));
         assert_eq!(whole.get("traceparent").is_some(), call.is_traced);
+        // On a socket for many: no reader finds another gateway, or other parameters.
+        if let Some(gateway) = call.gateway {
+            assert_eq!(whole["gatewayId"], gateway);
+        }
+        let params =
+            call.params.map(|params| serde_json::from_str::<serde_json::Value>(params).expect("JSON"));
+        assert_eq!(params.as_ref(), whole.get("params"));
+        assert!(!frame::names_none(text) || whole.get("gatewayId").is_none());
     }
     connect(&call, text);
 }

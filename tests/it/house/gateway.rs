@@ -1,7 +1,7 @@
 //! A real OpenClaw gateway and the real CLI, installed by `tests/gateway/install.sh`.
 
 use super::parts::repository;
-use super::process::{Process, free_address};
+use super::process::{Process, Signal, free_address};
 use super::temp::Temp;
 use super::wait::until;
 use std::net::SocketAddr;
@@ -21,6 +21,12 @@ pub(crate) struct RealGateway {
     cache: PathBuf,
 }
 
+fn process(cache: &Path, folder: &Path, address: SocketAddr) -> Process {
+    let mut command = Command::new(repository().join("tests/gateway/start.sh"));
+    command.args([cache, folder]).args([&address.port().to_string(), TOKEN]);
+    Process::start(&mut command)
+}
+
 /// The gateway's own secret.
 pub(crate) const TOKEN: &str = "gateway-own-token";
 
@@ -29,15 +35,29 @@ impl RealGateway {
     pub(crate) fn start(cache: &Path) -> Self {
         let folder = Temp::new();
         let address = free_address();
-        let mut command = Command::new(repository().join("tests/gateway/start.sh"));
-        command.args([cache, folder.path()]).args([&address.port().to_string(), TOKEN]);
-        let process = Process::start(&mut command);
+        let process = process(cache, folder.path(), address);
         let mut gateway = Self { address, process, folder, cache: cache.into() };
-        until("the gateway's start", START, || {
-            assert!(gateway.process.runs(), "the gateway ended: {}", gateway.process.stderr().join("\n"));
-            super::edge::admin(address, "/readyz").filter(|answer| answer.status == 200)
-        });
+        gateway.await_ready();
         gateway
+    }
+
+    fn await_ready(&mut self) {
+        until("the gateway's start", START, || {
+            assert!(self.process.runs(), "the gateway ended: {}", self.process.stderr().join("\n"));
+            super::edge::admin(self.address, "/readyz").filter(|answer| answer.status == 200)
+        });
+    }
+
+    /// Ends it as an operator would.
+    pub(crate) fn stop(&mut self) {
+        self.process.signal(Signal::Terminate);
+        self.process.wait(START);
+    }
+
+    /// Starts it again where it was, with what it knew.
+    pub(crate) fn again(&mut self) {
+        self.process = process(&self.cache, self.folder.path(), self.address);
+        self.await_ready();
     }
 
     /// Where it listens.

@@ -135,6 +135,14 @@ fn config() -> WebSocketConfig {
 /// A client's socket.
 pub(crate) type Socket = WebSocket<TcpStream>;
 
+/// Opens a socket to something that is no edge.
+pub(crate) fn straight(address: SocketAddr) -> Socket {
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(30)).expect("someone listens");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket takes a timeout");
+    let opened = tungstenite::client::client_with_config(format!("ws://{address}/"), stream, Some(config()));
+    opened.expect("an open socket").0
+}
+
 /// Opens a socket, or says how it was refused.
 pub(crate) fn open(address: SocketAddr, target: &str, fields: &[(&str, &str)]) -> Result<Socket, Answer> {
     let stream = TcpStream::connect_timeout(&address, Duration::from_secs(30)).expect("the edge listens");
