@@ -149,6 +149,11 @@ impl Queue {
         self.state.lock().end.is_some()
     }
 
+    /// Whether it has ended because nobody reads.
+    pub(super) fn is_slow(&self) -> bool {
+        self.state.lock().end == Some(End::Slow)
+    }
+
     /// Waits for its end. One waits at a time.
     pub(super) async fn ended(&self) {
         loop {

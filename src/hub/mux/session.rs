@@ -65,6 +65,10 @@ where
     let session = Session { board: board.clone(), who, queue: queue.clone(), seats, calls: JoinSet::new() };
     session.run(stream).await;
     queue.end(End::Done);
+    // Counted now: what is being written to one who does not read may take its time.
+    if queue.is_slow() {
+        board.metrics.mux.slow.inc();
+    }
     if tokio::time::timeout(LINGER, &mut writer).await.is_err() {
         writer.abort();
     }
@@ -236,10 +240,7 @@ async fn write<S>(
             Next::End(end) => end,
         };
         let close = match end {
-            End::Slow => {
-                board.metrics.mux.slow.inc();
-                Some(CloseFrame { code: CloseCode::Policy, reason: SLOW.into() })
-            }
+            End::Slow => Some(CloseFrame { code: CloseCode::Policy, reason: SLOW.into() }),
             End::Done => None,
         };
         let _ = sink.send(Message::Close(close)).await;
