@@ -364,7 +364,7 @@ fn guessing_tokens_cools_an_address_down() {
     let folder = Temp::new();
     let upstream = Double::mirror();
     let site = believing(site(&upstream), &folder, &[Issuer::ed(1).jwk("one")]);
-    let edge = Edge::start(&site);
+    let edge = Edge::start(&site.top("abuse: { spare: [] }"));
     let forged = Issuer::ed(2).token("one", &claims(json!({})));
     let caller = bearer(&edge, &forged);
     for _ in 0..60 {
