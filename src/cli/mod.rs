@@ -3,6 +3,7 @@
 mod captured;
 mod check;
 mod explain;
+mod gateways;
 mod keys;
 pub mod logging;
 mod mesh;
@@ -54,6 +55,9 @@ enum Command {
     /// Look at what waits for other meshes, in the running edge.
     #[command(subcommand)]
     Outbox(outbox::Outbox),
+    /// Pair the edge with gateways.
+    #[command(subcommand)]
+    Gateways(gateways::Gateways),
     /// Verify mesh messages, or a captured delivery of a sender of webhooks. Exits with 1 when something does not hold.
     Verify(verify::Verify),
     /// Say what would become of a request, and how each limit would stand.
@@ -111,6 +115,7 @@ pub fn main(args: Args) -> ExitCode {
         Some(Command::Sign(sign)) => sign.execute(),
         Some(Command::Webhooks(webhooks)) => webhooks.execute(),
         Some(Command::Outbox(outbox)) => outbox.execute(),
+        Some(Command::Gateways(gateways)) => gateways.execute(),
         Some(Command::Verify(verify)) => verify.execute(),
         Some(Command::Explain(explain)) => explain.execute(),
         Some(Command::Import(import)) => import.execute(),

@@ -8,7 +8,7 @@ use crate::edge::live::Inner;
 use crate::edge::reload::{Listener, Reloader};
 use crate::edge::server;
 use crate::edge::{Outbox, Replay, Shared, Site, admin, cooldowns, outbox_socket, quotas};
-use crate::hub::{self, Fleet, Switchboard};
+use crate::hub::{self, Fleet, Hub, Switchboard};
 use crate::limits::{Limiter, Tick};
 use crate::metrics::Metrics;
 use crate::store::{self, Store, Trust};
@@ -53,14 +53,15 @@ impl Run {
         let site = Arc::new(site);
         cooldowns::resume(&site, &config.data)
             .map_err(|error| Failure::caused("the cool-downs in the data folder cannot be read", &error))?;
-        let fleet = Arc::new(Fleet::default());
+        let fleet = Arc::new(Fleet::new(metrics.clone()));
         let board = Switchboard::new(fleet.clone(), metrics.clone(), config.data.join("audit"));
         let store = config.embedded().map(|embedded| open(embedded, &metrics)).transpose()?;
 
         server::probe(&config).map_err(|error| Failure::caused("the edge cannot start", &error))?;
         let runtime = inside()?;
         let entered = runtime.enter();
-        spawn_hub(&inner.hub, fleet.clone(), board)?;
+        let hub = Hub { fleet: fleet.clone(), draining: site.draining() };
+        spawn_hub(&inner.hub, hub, board)?;
         spawn_admin(&config, &site, store.clone())?;
         spawn_outbox(&run.join("outbox.sock"), outbox.clone())?;
         let mut listeners: Vec<Listener> =
@@ -183,11 +184,11 @@ fn spawn_store(socket: &Path, store: Arc<Store>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn spawn_hub(socket: &Path, fleet: Arc<Fleet>, board: Arc<Switchboard>) -> Result<(), Failure> {
+fn spawn_hub(socket: &Path, hub: Hub, board: Arc<Switchboard>) -> Result<(), Failure> {
     let socket = store::socket::bind(socket).map_err(|error| Failure::caused("the hub's socket", &error))?;
     let (listener, file) = socket.into_parts();
     tokio::spawn(async move {
-        ended("hub", hub::serve(listener, fleet, board).await);
+        ended("hub", hub::serve(listener, hub, board).await);
         drop(file);
     });
     Ok(())

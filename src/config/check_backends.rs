@@ -6,7 +6,7 @@ use super::checker::{Checker, Known, shown};
 use super::problems::printable;
 use super::tree::{Document, Spot};
 use super::urls::{check_control_ui, gateway_url, split_authority};
-use super::{Surroundings, check_embeddings, check_store, raw, secrets};
+use super::{Surroundings, check_embeddings, check_operator, check_store, raw, secrets};
 use crate::ids::{GatewayId, Name, TenantId};
 use crate::secret::Secret;
 use std::collections::{BTreeMap, HashMap};
@@ -196,7 +196,7 @@ fn embedded(
     Some(UpstreamTarget::Embedded(Box::new(store)))
 }
 
-fn headers(
+pub(super) fn headers(
     raw: &BTreeMap<String, raw::SecretSource>,
     spot: Spot<'_>,
     checker: &mut Checker,
@@ -278,6 +278,7 @@ fn gateway(
     let within = raw.connect_within.as_deref();
     let within = checker.duration(spot.key("connect_within"), within, 10 * SECOND, (SECOND, 14 * SECOND));
     let max_refused = checker.number(spot.key("max_refused"), raw.max_refused, 60, (1, 100_000));
+    let operator = check_operator::operator(&raw.operator, spot.key("operator"), checker, around);
     let (id, tenant, url) = (id?, tenant?, url?);
     let (frames, connect_within, max_refused) = (raw.frames, within?, max_refused?);
     let (control_ui, forwarded) = (raw.control_ui.clone(), raw.forwarded);
@@ -293,6 +294,7 @@ fn gateway(
         frames,
         connect_within,
         max_refused,
+        operator: operator?,
     })
 }
 

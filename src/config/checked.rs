@@ -16,6 +16,7 @@ pub use super::checked_limits::{
     Tariff, Tariffs, Verdict,
 };
 pub use super::checked_listen::{Certificate, Fingerprint, Listen, Speaks, Tls};
+pub use super::checked_operator::{Operator, OperatorAccess};
 pub use super::checked_routes::{Access, HostPattern, PathPattern, Route, Segment, Target};
 pub use super::checked_store::StoreRules;
 pub use super::checked_tokens::{IssuerKeys, TokenIssuer, Whose};
@@ -360,6 +361,8 @@ pub struct Gateway {
     pub connect_within: Duration,
     /// How many refused calls a socket gets at once, and anew within a minute.
     pub max_refused: usize,
+    /// How the edge itself connects to it.
+    pub operator: Operator,
 }
 
 /// A gateway's address, taken apart.

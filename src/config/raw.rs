@@ -18,6 +18,7 @@ pub use super::raw_limits::{
     Plan, Proposed, Rate, Refund, Strikes, Window,
 };
 pub use super::raw_listen::{Certificate, ClientCertificates, Hsts, Listen, Tls, TlsVersion};
+pub use super::raw_operator::{Operator, OperatorAccess};
 pub use super::raw_routes::{Body, EncodedSlashes, Envelope, Mode, OnFailure, Route, Unmatched};
 pub use super::raw_shared::{Shared, SharedServer, WhenUnreachable};
 pub use super::raw_store::StoreRules;
@@ -307,6 +308,9 @@ pub struct Gateway {
     /// How many refused calls one socket gets; one is forgotten every minute / this. At more it is closed (1008).
     /// Default 60.
     pub max_refused: Option<usize>,
+    /// How the edge itself connects to it, for Mission Control.
+    #[serde(default)]
+    pub operator: Operator,
     /// `false` takes it out without deleting it.
     #[serde(default = "yes")]
     pub enabled: bool,

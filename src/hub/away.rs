@@ -46,6 +46,9 @@ pub enum Why {
     /// The edge's device waits for approval.
     #[error("it has not approved the edge's device: openclaw-edge gateways pair")]
     NotPaired,
+    /// The edge's own device cannot be had.
+    #[error("the edge's own device cannot be read")]
+    NoDevice,
     /// It lets the edge in and grants it too little, or too much.
     #[error("it does not grant what the edge asks for ({0})")]
     NotGranted(&'static str),
@@ -89,6 +92,7 @@ impl Why {
             Self::Unauthorized => "unauthorized",
             Self::LockedOut => "locked_out",
             Self::NotPaired => "not_paired",
+            Self::NoDevice => "no_device",
             Self::NotGranted(_) => "not_granted",
             Self::Starting => "starting",
             Self::Restarting => "restarting",
@@ -133,7 +137,7 @@ impl Why {
     const fn least(&self) -> Duration {
         match self {
             Self::Unauthorized | Self::LockedOut => WRONG_SECRET,
-            Self::NotPaired | Self::NotGranted(_) | Self::Protocol | Self::Tls => SOMEBODY,
+            Self::NotPaired | Self::NoDevice | Self::NotGranted(_) | Self::Protocol | Self::Tls => SOMEBODY,
             Self::Restarting | Self::Starting => Duration::from_millis(500),
             Self::Busy => Duration::from_secs(1),
             Self::Untried

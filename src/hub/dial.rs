@@ -4,7 +4,8 @@
 //! scopes. What is kept of a gateway's secrets is in here and in no answer.
 
 use super::away::Why;
-use crate::config::checked::{Gateway, GatewayUrl};
+use super::device::{Device, DeviceError};
+use crate::config::checked::{Gateway, GatewayUrl, Operator, OperatorAccess};
 use crate::ids::{GatewayId, TenantId};
 use crate::openclaw::Scopes;
 use crate::openclaw::incoming::{self, Fault, Incoming};
@@ -12,13 +13,16 @@ use crate::openclaw::operator::{CONNECT_ID, Challenge, Greeting, Shows, connect}
 use crate::secret::Secret;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderMap, HeaderValue, header};
+use parking_lot::Mutex;
 use serde_json::value::RawValue;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use zeroize::Zeroizing;
 
 /// What a gateway sends at most, and a little more.
 const MAX_MESSAGE: usize = 26 << 20;
@@ -40,6 +44,11 @@ pub struct Dial {
     pub tenant: TenantId,
     url: GatewayUrl,
     secret: Option<Secret>,
+    operator: Operator,
+    /// The folder in which devices are kept.
+    data: PathBuf,
+    /// Held while a device's file is looked at: it is made once.
+    device: Mutex<()>,
 }
 
 /// An attempt that failed.
@@ -48,30 +57,36 @@ pub(super) struct Failed {
     pub(super) why: Why,
     /// How long the gateway asked to wait.
     pub(super) asked: Option<Duration>,
+    /// The request that waits for somebody's approval.
+    pub(super) request: Option<String>,
 }
 
 impl From<Why> for Failed {
     fn from(why: Why) -> Self {
-        Self { why, asked: None }
+        Self { why, asked: None, request: None }
     }
 }
 
 impl Dial {
     /// How the config says that it is reached.
     #[must_use]
-    pub fn of(gateway: &Gateway) -> Self {
+    pub fn of(gateway: &Gateway, data: &Path) -> Self {
         Self {
             id: gateway.id.clone(),
             tenant: gateway.tenant.clone(),
             url: gateway.url.clone(),
             secret: gateway.token.clone(),
+            operator: gateway.operator.clone(),
+            data: data.to_owned(),
+            device: Mutex::new(()),
         }
     }
 
     /// A gateway at an address.
     #[cfg(test)]
     pub(super) fn at(id: GatewayId, tenant: TenantId, url: GatewayUrl, secret: Option<Secret>) -> Self {
-        Self { id, tenant, url, secret }
+        let operator = Operator { access: OperatorAccess::Secret, address: None, headers: Vec::new() };
+        Self { id, tenant, url, secret, operator, data: PathBuf::new(), device: Mutex::new(()) }
     }
 
     /// Whether both lead to the same gateway in the same way.
@@ -82,7 +97,14 @@ impl Dial {
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
-        same_secret && self.id == other.id && self.tenant == other.tenant && self.url == other.url
+        let same_place = self.id == other.id && self.tenant == other.tenant && self.url == other.url;
+        same_secret && same_place && self.operator.is_same(&other.operator) && self.data == other.data
+    }
+
+    /// Whether the edge itself connects to it at all.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.operator.access != OperatorAccess::Off
     }
 
     /// Connects, and says hello with these scopes.
@@ -129,10 +151,81 @@ impl Dial {
         fields.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_str(&generate_key()).ok()?);
         // Gateways from 2026.9 grant no others.
         fields.insert("x-openclaw-scopes", HeaderValue::from_str(&scopes.field()).ok()?);
+        self.introduce(&mut fields, &authority)?;
         let uri = format!("{scheme}://{authority}{base_path}/");
         let mut request = http::Request::builder().uri(uri).body(()).ok()?;
         *request.headers_mut() = fields;
         Some(request)
+    }
+
+    /// Says who the edge is, where the gateway goes by that. Without an address nothing is said of one: a
+    /// gateway that does not trust the edge refuses whoever speaks of another.
+    fn introduce(&self, fields: &mut HeaderMap, authority: &str) -> Option<()> {
+        for (name, secret) in &self.operator.headers {
+            let mut value = HeaderValue::from_bytes(secret.expose()).ok()?;
+            value.set_sensitive(true);
+            fields.insert(name.clone(), value);
+        }
+        if let Some(address) = self.operator.address {
+            fields.insert("x-forwarded-for", HeaderValue::from_str(&address.to_string()).ok()?);
+            fields.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+            fields.insert("x-forwarded-host", HeaderValue::from_str(authority).ok()?);
+        }
+        if let OperatorAccess::TrustedProxy { user_header, user } = &self.operator.access {
+            fields.insert(user_header.clone(), user.clone());
+        }
+        Some(())
+    }
+
+    /// The connect, as the gateway knows the edge.
+    fn connect(&self, scopes: Scopes, challenge: &Challenge) -> Result<Zeroizing<String>, Why> {
+        // The config's check saw that it is text.
+        let secret = self.secret.as_ref().and_then(|secret| std::str::from_utf8(secret.expose()).ok());
+        match self.operator.access {
+            OperatorAccess::Off | OperatorAccess::Secret => {
+                Ok(connect(scopes, secret.map_or(Shows::Nothing, Shows::Secret), None, challenge))
+            }
+            // Such a gateway has no secret that is shared.
+            OperatorAccess::TrustedProxy { .. } => Ok(connect(scopes, Shows::Nothing, None, challenge)),
+            OperatorAccess::Device => self.with_device(|device| {
+                let shows = device.shows(secret);
+                let proof = device.proof(scopes, shows, challenge);
+                Ok(connect(scopes, shows, Some(&proof), challenge))
+            }),
+        }
+    }
+
+    /// The edge's device at this gateway. The file is read each time: `gateways pair` writes it, too.
+    fn with_device<T>(&self, work: impl FnOnce(&mut Device) -> Result<T, DeviceError>) -> Result<T, Why> {
+        let _alone = self.device.lock();
+        Device::open(&self.data, &self.id).and_then(|mut device| work(&mut device)).map_err(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::error!(gateway = %self.id, %error, cause, "no device");
+            Why::NoDevice
+        })
+    }
+
+    /// Keeps what the gateway gave the device; it goes nowhere else.
+    fn keep(&self, greeting: &mut Greeting) -> Result<(), Why> {
+        match (&self.operator.access, greeting.device_token.take()) {
+            (OperatorAccess::Device, Some(token)) => self.with_device(|device| device.keep(token)),
+            (
+                OperatorAccess::Device
+                | OperatorAccess::Off
+                | OperatorAccess::Secret
+                | OperatorAccess::TrustedProxy { .. },
+                _,
+            ) => Ok(()),
+        }
+    }
+
+    /// A device whose token no longer counts shows the gateway's secret instead, where the edge has that.
+    fn disown(&self, failed: Failed) -> Failed {
+        let may = self.operator.access == OperatorAccess::Device
+            && failed.why == Why::Unauthorized
+            && self.secret.is_some();
+        let had_token = may && self.with_device(Device::disown).unwrap_or(false);
+        if had_token { Why::Revoked.into() } else { failed }
     }
 
     async fn hello(&self, socket: &mut Socket, scopes: Scopes) -> Result<Greeting, Failed> {
@@ -142,18 +235,19 @@ impl Dial {
                 break challenge;
             }
         };
-        // The config's check saw that it is text.
-        let secret = self.secret.as_ref().and_then(|secret| std::str::from_utf8(secret.expose()).ok());
-        let shows = secret.map_or(Shows::Nothing, Shows::Secret);
-        let frame = connect(scopes, shows, None, &challenge);
+        let frame = self.connect(scopes, &challenge)?;
         socket.send(Message::text(frame.as_str())).await.map_err(|_| Why::Broken)?;
         loop {
             let text = next_text(socket).await?;
             match incoming::read(&text) {
                 Incoming::Answer { id: CONNECT_ID, payload } => {
-                    return Greeting::read(payload).ok_or_else(|| Why::Protocol.into());
+                    let mut greeting = Greeting::read(payload).ok_or(Why::Protocol)?;
+                    self.keep(&mut greeting)?;
+                    return Ok(greeting);
                 }
-                Incoming::Refusal { id: CONNECT_ID, error } => return Err(self.told(error)),
+                Incoming::Refusal { id: CONNECT_ID, error } => {
+                    return Err(self.disown(self.told(error)));
+                }
                 Incoming::Answer { .. }
                 | Incoming::Refusal { .. }
                 | Incoming::Event { .. }
@@ -166,7 +260,11 @@ impl Dial {
         let fault = Fault::read(error);
         let (code, detail) = (&fault.code, fault.detail.as_deref().unwrap_or_default());
         tracing::debug!(gateway = %self.id, %code, %detail, "the gateway refused the edge's connect");
-        Failed { why: Why::of_fault(&fault), asked: fault.retry_after_ms.map(Duration::from_millis) }
+        Failed {
+            why: Why::of_fault(&fault),
+            asked: fault.retry_after_ms.map(Duration::from_millis),
+            request: fault.request_id,
+        }
     }
 }
 
@@ -220,7 +318,7 @@ fn refused(error: &tungstenite::Error) -> Failed {
         429 => Why::LockedOut,
         status => Why::Http(status),
     };
-    Failed { why, asked: seconds.map(Duration::from_secs) }
+    Failed { why, asked: seconds.map(Duration::from_secs), request: None }
 }
 
 #[cfg(test)]

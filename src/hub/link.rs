@@ -236,7 +236,7 @@ impl Core {
     async fn run(self: Arc<Self>, mut orders: mpsc::Receiver<Order>) {
         let mut backoff = Backoff::default();
         loop {
-            let Failed { why, asked } = match self.gateway.open(self.scopes).await {
+            let Failed { why, asked, request } = match self.gateway.open(self.scopes).await {
                 Ok((socket, greeting)) => {
                     let began = Instant::now();
                     let why = self.session(socket, greeting, &mut orders).await;
@@ -250,6 +250,9 @@ impl Core {
                     failed
                 }
             };
+            if let Some(request) = request {
+                tracing::info!(gateway = self.id(), %request, "a gateway waits for somebody to approve the edge");
+            }
             let pause = backoff.pause(&why, asked, fastrand::f64());
             self.away(why, pause);
             tokio::time::sleep(pause).await;

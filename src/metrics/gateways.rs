@@ -17,6 +17,7 @@ const CONNECTS: &[&str] = &[
     "unauthorized",
     "locked_out",
     "not_paired",
+    "no_device",
     "not_granted",
     "starting",
     "restarting",

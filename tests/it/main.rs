@@ -36,6 +36,7 @@ mod meshes;
 mod mux;
 mod openapi;
 mod operations;
+mod operator;
 mod proofs;
 mod quotas;
 mod reasons;

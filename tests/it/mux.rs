@@ -25,7 +25,9 @@ const BOSS: Key = Key {
 };
 
 fn entry(id: &str, tenant: &str, address: SocketAddr) -> String {
-    format!("id: {id}, tenant: {tenant}, url: \"ws://{address}\", token: \"{TOKEN}\"")
+    format!(
+        "id: {id}, tenant: {tenant}, url: \"ws://{address}\", token: \"{TOKEN}\", operator: {{ access: off }}"
+    )
 }
 
 fn site() -> Site {

@@ -1,7 +1,8 @@
 //! How a client's WebSocket comes in: an upgrade on the hub's own listener, with the fields that the edge
 //! has set. Nothing of it is believed from anyone but the edge, which alone can open the hub's socket.
 
-use super::super::api::{Caller, error};
+use super::super::api::Caller;
+use super::super::reply::Refusal;
 use super::session::{self, Who};
 use super::switchboard::Switchboard;
 use crate::ids::{CredentialId, NodeId, TenantId};
@@ -30,12 +31,12 @@ pub(in crate::hub) fn router(board: Arc<Switchboard>) -> Router {
 
 async fn enter(
     State(board): State<Arc<Switchboard>>,
-    Caller(tenant): Caller,
+    Caller { tenant, .. }: Caller,
     request: Request<Body>,
 ) -> Response {
     accept(&board, tenant, request).unwrap_or_else(|| {
         let upgrade = [(header::UPGRADE, HeaderValue::from_static("websocket"))];
-        (upgrade, error(StatusCode::UPGRADE_REQUIRED, "Upgrade Required")).into_response()
+        (upgrade, Refusal::UpgradeRequired).into_response()
     })
 }
 

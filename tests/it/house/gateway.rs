@@ -2,12 +2,15 @@
 
 use super::parts::repository;
 use super::process::{Process, Signal, free_address};
+use super::sockets::{Socket, next_text, straight};
 use super::temp::Temp;
 use super::wait::until;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
+use tokio_tungstenite::tungstenite::Message;
 
 /// A gateway takes its time to start, and machines differ.
 const START: Duration = Duration::from_mins(3);
@@ -60,6 +63,11 @@ impl RealGateway {
         self.await_ready();
     }
 
+    /// A client with all rights.
+    pub(crate) fn admin(&self) -> Admin {
+        Admin::connect(self.address)
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -80,5 +88,42 @@ impl RealGateway {
         }
         command.arg(self.cache.join("openclaw/node_modules/openclaw/openclaw.mjs")).args(args);
         command.output().expect("the CLI can be started")
+    }
+}
+
+/// A client of the gateway's own, past the edge, that may do everything: it makes what tests look for.
+pub(crate) struct Admin {
+    socket: Socket,
+    calls: u64,
+}
+
+impl Admin {
+    fn connect(address: SocketAddr) -> Self {
+        let socket = straight(address);
+        let mut admin = Self { socket, calls: 0 };
+        next_text(&mut admin.socket);
+        let hello = admin.call(
+            "connect",
+            &json!({"minProtocol": 3, "maxProtocol": 4, "role": "operator", "scopes": ["operator.admin"],
+                "client": {"id": "gateway-client", "version": "0.1.0", "platform": "linux", "mode": "backend"},
+                "caps": [], "auth": {"token": TOKEN}}),
+        );
+        assert_eq!(hello["type"], "hello-ok", "{hello}");
+        admin
+    }
+
+    /// Asks, and expects it to go well.
+    pub(crate) fn call(&mut self, method: &str, params: &Value) -> Value {
+        self.calls += 1;
+        let id = format!("a{}", self.calls);
+        let frame = json!({"type": "req", "id": id, "method": method, "params": params});
+        self.socket.send(Message::text(frame.to_string())).expect("the socket is open");
+        loop {
+            let frame: Value = serde_json::from_str(&next_text(&mut self.socket)).expect("a frame");
+            if frame["id"] == *id {
+                assert_eq!(frame["ok"], true, "{method}: {frame}");
+                return frame["payload"].clone();
+            }
+        }
     }
 }

@@ -78,9 +78,12 @@ impl Site {
         self
     }
 
-    /// A gateway whose sockets are relayed: for stand-ins that speak in no calls.
+    /// A gateway whose sockets are relayed, and to which the edge itself does not connect: for stand-ins that
+    /// speak in no calls.
     pub(crate) fn gateway(self, id: &str, tenant: &str, address: SocketAddr) -> Self {
-        self.gateway_entry(&format!("id: {id}, tenant: {tenant}, url: \"ws://{address}\", frames: relayed"))
+        self.gateway_entry(&format!(
+            "id: {id}, tenant: {tenant}, url: \"ws://{address}\", frames: relayed, operator: {{ access: off }}"
+        ))
     }
 
     /// A gateway in the operator's words.
