@@ -322,7 +322,9 @@ impl Policy {
     /// The gateway that the route leads to, if it is the caller's: another tenant's is not there.
     fn gateway(&self, routed: &Routed<'_, '_>, tenant: Option<&Tenant>) -> Result<Option<usize>, Rejection> {
         let index = match routed.route.target {
-            Target::Upstream { .. } | Target::MissionControl | Target::Outbox => return Ok(None),
+            Target::Upstream { .. } | Target::Folder(_) | Target::MissionControl | Target::Outbox => {
+                return Ok(None);
+            }
             Target::Gateway(index) => Some(index),
             Target::GatewayParam(place) => {
                 routed.params.get(place).and_then(|id| self.gateway_ids.get(id)).copied()

@@ -119,7 +119,7 @@ impl RouteEntry {
 }
 
 /// One gateway, as the edge reaches it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct GatewayEntry {
     /// Its id.
     pub id: GatewayId,
@@ -137,6 +137,23 @@ pub struct GatewayEntry {
     pub connect_within: Duration,
     /// How many refused calls a socket gets at once, and anew within a minute.
     pub max_refused: usize,
+}
+
+impl GatewayEntry {
+    /// Whether sockets that were opened to the other would be opened to this in the same way.
+    #[must_use]
+    pub fn is_reached_as(&self, other: &Self) -> bool {
+        let same_secret = match (&self.token, &other.token) {
+            (Some(one), Some(other)) => one.matches(other.expose()),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        same_secret
+            && self.tenant == other.tenant
+            && self.url == other.url
+            && self.forwarded == other.forwarded
+            && self.frames == other.frames
+    }
 }
 
 impl Policy {

@@ -40,6 +40,8 @@ pub enum Rejection {
     },
     /// Who calls is not known.
     Caller(CallerFault),
+    /// A browser sends its user's key for another site.
+    CrossSite,
     /// The caller may not do this.
     Scope,
     /// A limit refused; which, the trail says.
@@ -74,6 +76,15 @@ pub enum Rejection {
     OutboxFull,
     /// What is to be shared cannot be written down.
     OutboxUnavailable,
+    /// A client asks for another version of a file than there is (RFC 9110 section 13.1).
+    Precondition,
+    /// A client asks for a part of a file that has none such.
+    Range {
+        /// Bytes of the file.
+        length: u64,
+    },
+    /// A folder, or a file in it, cannot be read.
+    FolderUnavailable,
     /// A WebSocket handshake that is none (RFC 6455 section 4.2.1).
     Handshake,
     /// A WebSocket handshake of another version than 13 (RFC 6455 section 4.4).
@@ -122,6 +133,7 @@ impl Rejection {
             Self::NotFound => say(404, "not_found", "Not found"),
             Self::Method { .. } => say(405, "method_not_allowed", "Method not allowed"),
             Self::Caller(_) => say(401, "unauthorized", "Unauthorized"),
+            Self::CrossSite => say(403, "cross_site", "Forbidden"),
             Self::Scope => say(403, "forbidden", "Forbidden"),
             Self::Limited => say(429, "limit_exceeded", "Too many requests"),
             Self::Crowded => say(503, "over_capacity", "Too many requests at the same time; try again"),
@@ -145,6 +157,11 @@ impl Rejection {
             Self::OutboxFull => say(503, "outbox_full", "Too much waits for other meshes; try again"),
             Self::OutboxUnavailable => {
                 say(503, "outbox_unavailable", "The outbox cannot be written; try again")
+            }
+            Self::Precondition => say(412, "precondition_failed", "There is another version now"),
+            Self::Range { .. } => say(416, "range_not_satisfiable", "There is no such part"),
+            Self::FolderUnavailable => {
+                say(503, "folder_unavailable", "The files cannot be read just now; try again")
             }
             Self::Handshake => say(400, "bad_handshake", "Not a WebSocket handshake"),
             Self::SocketVersion => say(426, "websocket_version", "Only WebSocket version 13 is served"),
@@ -192,6 +209,7 @@ impl Rejection {
             | Self::NotFound
             | Self::Method { .. }
             | Self::Caller(_)
+            | Self::CrossSite
             | Self::Scope
             | Self::BodyTooLarge
             | Self::BodyTimeout
@@ -205,6 +223,9 @@ impl Rejection {
             | Self::BadShare
             | Self::OutboxFull
             | Self::OutboxUnavailable
+            | Self::Precondition
+            | Self::Range { .. }
+            | Self::FolderUnavailable
             | Self::Handshake
             | Self::SocketVersion
             | Self::Unreachable
@@ -229,6 +250,7 @@ impl Rejection {
             | Self::Path(_)
             | Self::NotFound
             | Self::Method { .. }
+            | Self::CrossSite
             | Self::Scope
             | Self::Limited
             | Self::Crowded
@@ -246,6 +268,9 @@ impl Rejection {
             | Self::BadShare
             | Self::OutboxFull
             | Self::OutboxUnavailable
+            | Self::Precondition
+            | Self::Range { .. }
+            | Self::FolderUnavailable
             | Self::Handshake
             | Self::SocketVersion
             | Self::TooManySockets

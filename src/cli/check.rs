@@ -57,17 +57,27 @@ impl Schema {
     }
 }
 
-/// Turn a gateways JSON into YAML.
+/// Where a Mission Control proxy has its gateways, unless they are in a file.
+const VARIABLE: &str = "OPENCLAW_MC_GATEWAYS";
+
+/// Turn a list of gateways into YAML.
 #[derive(Debug, clap::Args)]
 pub(super) struct Import {
-    /// The JSON file; standard input without one.
+    /// The JSON file: Mission Control's gateways.json, or what `openclaw fleet list --json` prints. Standard input without one.
     file: Option<PathBuf>,
+    /// Take the JSON from the environment variable `OPENCLAW_MC_GATEWAYS`.
+    #[arg(long, conflicts_with = "file")]
+    env: bool,
 }
 
 impl Import {
     pub(super) fn execute(self) -> Result<(), Failure> {
-        let text = String::from_utf8(input(self.file.as_ref())?)
-            .map_err(|_| Failure::new("the file is not UTF-8"))?;
+        let text = if self.env {
+            config::process_env(VARIABLE).ok_or_else(|| Failure::new(format!("{VARIABLE} is not set")))?
+        } else {
+            String::from_utf8(input(self.file.as_ref())?)
+                .map_err(|_| Failure::new("the file is not UTF-8"))?
+        };
         let yaml =
             config::import(&text).map_err(|error| Failure::caused("this cannot be imported", &error))?;
         output(yaml.as_bytes())

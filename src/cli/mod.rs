@@ -62,7 +62,7 @@ enum Command {
     Verify(verify::Verify),
     /// Say what would become of a request, and how each limit would stand.
     Explain(explain::Explain),
-    /// Turn an existing Mission Control gateways JSON into YAML for a config.
+    /// Turn the gateways of a Mission Control, or the cells of `openclaw fleet`, into YAML for a config.
     Import(check::Import),
 }
 

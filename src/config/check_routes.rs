@@ -11,7 +11,7 @@ use super::clash::{self, Claim};
 use super::problems::{did_you_mean, printable};
 use super::raw::Scheme;
 use super::tree::{Document, Spot};
-use super::{Surroundings, check_signing, check_verify, pattern, raw};
+use super::{Surroundings, check_folder, check_signing, check_verify, pattern, raw};
 use crate::ids::{Name, Scope};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -76,7 +76,10 @@ fn route(raw: &raw::Route, spot: Spot<'_>, others: &Others<'_, '_>, checker: &mu
         Some(text) => pattern_at(spot.key("host"), "the host", text, pattern::host(text), checker).map(Some),
         None => Some(None),
     };
-    let methods = methods(&raw.methods, spot.key("methods"), checker);
+    let methods = match &raw.folder {
+        Some(_) => check_folder::methods(&raw.methods, spot.key("methods"), checker),
+        None => methods(&raw.methods, spot.key("methods"), checker),
+    };
     let access = access(raw, spot, others.identity, checker);
     let limits = limits(raw, spot.key("limits"), access.as_ref(), others.limits, checker);
     let call_limits = call_limits(raw, spot.key("call_limits"), access.as_ref(), others.limits, checker);
@@ -121,7 +124,8 @@ fn border(raw: &raw::Route, spot: Spot<'_>, meshes: &[Arc<Mesh>], checker: &mut 
             let message = "a public route has no tenant whose key could sign";
             checker.problem(spot.key_at("sign"), message);
         }
-        if raw.gateway.is_some() || raw.mission_control || raw.federation == Some(Border::Share) {
+        let leads_inside = raw.gateway.is_some() || raw.mission_control || raw.folder.is_some();
+        if leads_inside || raw.federation == Some(Border::Share) {
             let hint = "where a mesh's messages are signed, its entry in `meshes` says";
             checker.hinted(spot.key_at("sign"), "`sign` goes with `upstream`", hint);
         }
@@ -159,7 +163,7 @@ fn path(raw: &raw::Route, spot: Spot<'_>, checker: &mut Checker) -> Option<PathP
     pattern_at(spot.key("path"), "the path", &raw.path, pattern::path(&raw.path), checker)
 }
 
-fn methods(raw: &[String], spot: Spot<'_>, checker: &mut Checker) -> Option<Vec<http::Method>> {
+pub(super) fn methods(raw: &[String], spot: Spot<'_>, checker: &mut Checker) -> Option<Vec<http::Method>> {
     let mut methods = Vec::new();
     let mut all_good = true;
     for (index, text) in raw.iter().enumerate() {
@@ -388,16 +392,20 @@ fn target(
         }
     }
     if raw.federation == Some(Border::Share) {
-        if raw.upstream.is_some() || raw.gateway.is_some() || raw.mission_control {
+        let leads = raw.upstream.is_some() || raw.gateway.is_some() || raw.folder.is_some();
+        if leads || raw.mission_control {
             let message = "the edge itself answers what is shared: such a route leads nowhere else";
             checker.problem(spot.key_at("federation"), message);
         }
         return Some(Target::Outbox);
     }
-    match (&raw.upstream, &raw.gateway, raw.mission_control) {
-        (Some(name), None, false) => upstream(name, raw, spot, path, backends, checker),
-        (None, Some(text), false) => gateway(text, raw, spot, path?, backends, checker),
-        (None, None, true) => {
+    match (&raw.upstream, &raw.gateway, &raw.folder, raw.mission_control) {
+        (Some(name), None, None, false) => upstream(name, raw, spot, path, backends, checker),
+        (None, Some(text), None, false) => gateway(text, raw, spot, path?, backends, checker),
+        (None, None, Some(folder), false) => {
+            check_folder::check(folder, raw, spot, path, checker).map(Target::Folder)
+        }
+        (None, None, None, true) => {
             if raw.public {
                 let at = spot.key_at("public");
                 checker
@@ -409,13 +417,13 @@ fn target(
             }
             Some(Target::MissionControl)
         }
-        (None, None, false) => {
-            let message = "a route needs one of `upstream`, `gateway` and `mission_control`";
+        (None, None, None, false) => {
+            let message = "a route needs one of `upstream`, `gateway`, `static` and `mission_control`";
             checker.lacks(spot, message, "such as `upstream: bridge`");
             None
         }
         _ => {
-            let message = "a route has only one of `upstream`, `gateway` and `mission_control`";
+            let message = "a route has only one of `upstream`, `gateway`, `static` and `mission_control`";
             checker.problem(spot.at, message);
             None
         }

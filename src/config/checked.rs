@@ -17,7 +17,7 @@ pub use super::checked_limits::{
 };
 pub use super::checked_listen::{Certificate, Fingerprint, Listen, Speaks, Tls};
 pub use super::checked_operator::{Operator, OperatorAccess};
-pub use super::checked_routes::{Access, HostPattern, PathPattern, Route, Segment, Target};
+pub use super::checked_routes::{Access, Folder, HostPattern, PathPattern, Route, Segment, Target};
 pub use super::checked_store::StoreRules;
 pub use super::checked_tokens::{IssuerKeys, TokenIssuer, Whose};
 pub use super::checked_verify::{

@@ -2,6 +2,7 @@
 
 use super::checked::{Border, EncodedSlashes, Sign, Verify};
 use crate::ids::{Name, Scope, TenantId};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,10 +68,25 @@ pub enum Target {
     Gateway(usize),
     /// The gateway that the path's parameter (position among the pattern's parameters) names.
     GatewayParam(usize),
+    /// The files of a folder.
+    Folder(Arc<Folder>),
     /// The edge's own API.
     MissionControl,
     /// The outbox: what is shared with other meshes.
     Outbox,
+}
+
+/// A folder whose files are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// Where it is.
+    pub root: PathBuf,
+    /// The file of a path that ends in a slash.
+    pub index: String,
+    /// The file for paths that have none and look like no file's, below the root.
+    pub fallback: Option<String>,
+    /// What `Cache-Control` says of its files.
+    pub cache_control: http::HeaderValue,
 }
 
 /// A path pattern, in pieces.

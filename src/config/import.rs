@@ -1,4 +1,5 @@
-//! Mission Control's list of gateways, as sections for our config.
+//! Lists of gateways that other programs keep, as sections for our config: Mission Control's, and the cells of
+//! `openclaw fleet`.
 //!
 //! Tokens stay where they are: the result names the environment variables that must hold them. Names
 //! that our rules do not allow are changed, and a comment says so.
@@ -20,6 +21,11 @@ pub enum ImportError {
         /// Column.
         column: usize,
     },
+    /// JSON, but no list that is known here.
+    #[error(
+        "this is neither Mission Control's `{{\"gateways\":[…]}}` nor what `openclaw fleet list --json` prints"
+    )]
+    Unknown,
     /// A gateway's address is of no use.
     #[error("the gateway at position {position}: {reason}")]
     Url {
@@ -31,9 +37,39 @@ pub enum ImportError {
     },
 }
 
+/// Everything that is known, told apart by what is there.
 #[derive(Deserialize)]
 struct Exported {
-    gateways: Vec<Entry>,
+    gateways: Option<Vec<Entry>>,
+    /// `openclaw fleet list`.
+    cells: Option<Vec<Cell>>,
+    /// `openclaw fleet create` and `status`: one cell.
+    tenant: Option<String>,
+    port: Option<u16>,
+}
+
+/// A cell: one tenant's gateway in a container, published on this host's loopback address. The shape is that of OpenClaw
+/// 2026.9.6, which calls it experimental.
+#[derive(Deserialize)]
+struct Cell {
+    tenant: String,
+    port: u16,
+}
+
+impl Cell {
+    fn entry(self) -> Entry {
+        let Self { tenant, port } = self;
+        Entry {
+            id: tenant.clone(),
+            name: None,
+            ws_url: format!("ws://127.0.0.1:{port}"),
+            // Said once, when the cell is made; every cell has one.
+            token: Some("said once".to_owned()),
+            control_ui_url: Some(format!("http://127.0.0.1:{port}")),
+            tenant_id: Some(tenant),
+            enabled: None,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -48,23 +84,23 @@ struct Entry {
     enabled: Option<bool>,
 }
 
-/// Turns `{"gateways":[{"id","name","wsUrl","token","controlUiUrl","tenantId","enabled"}]}` into YAML.
+/// Turns a list of gateways into YAML: `{"gateways":[{"id","name","wsUrl","token","controlUiUrl","tenantId","enabled"}]}`
+/// or the list alone, as Mission Control has them, or what `openclaw fleet list --json` prints.
 ///
 /// # Errors
 /// [`ImportError`]: no such JSON, or an address that cannot be used.
 pub fn import(json: &str) -> Result<String, ImportError> {
-    let exported: Exported = serde_json::from_str(json)
-        .map_err(|error| ImportError::Form { line: error.line(), column: error.column() })?;
+    let (entries, from) = read(json)?;
     let mut names = Names::default();
     let (mut tenants, mut variables, mut body) = (BTreeSet::new(), String::new(), String::new());
-    for (index, entry) in exported.gateways.iter().enumerate() {
+    for (index, entry) in entries.iter().enumerate() {
         let reason = gateway_url(&entry.ws_url).err();
         if let Some(reason) = reason {
             return Err(ImportError::Url { position: index + 1, reason });
         }
         write_gateway(entry, &mut names, &mut tenants, &mut variables, &mut body);
     }
-    let mut out = String::from("# From Mission Control's list of gateways. Tokens are not written here.\n");
+    let mut out = format!("# {} Tokens are not written here.\n", from.words());
     if !variables.is_empty() {
         out.push_str("# Set before the start:\n");
         out.push_str(&variables);
@@ -76,6 +112,39 @@ pub fn import(json: &str) -> Result<String, ImportError> {
     }
     out.push_str(if body.is_empty() { "gateways: []\n" } else { "gateways:\n" });
     Ok(out + &body)
+}
+
+/// Whose list it was.
+#[derive(Clone, Copy)]
+enum Source {
+    MissionControl,
+    Fleet,
+}
+
+impl Source {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::MissionControl => "From Mission Control's list of gateways.",
+            Self::Fleet => {
+                "From the cells of `openclaw fleet`. A cell sees the edge at its network's address, not on loopback:\n\
+                 # clients without a device get no scopes there (docs/gateways.md)."
+            }
+        }
+    }
+}
+
+fn read(json: &str) -> Result<(Vec<Entry>, Source), ImportError> {
+    let form = |error: serde_json::Error| ImportError::Form { line: error.line(), column: error.column() };
+    if json.trim_start().starts_with('[') {
+        return Ok((serde_json::from_str(json).map_err(form)?, Source::MissionControl));
+    }
+    let Exported { gateways, cells, tenant, port } = serde_json::from_str(json).map_err(form)?;
+    let one = tenant.zip(port).map(|(tenant, port)| vec![Cell { tenant, port }]);
+    match (gateways, cells.or(one)) {
+        (Some(gateways), _) => Ok((gateways, Source::MissionControl)),
+        (None, Some(cells)) => Ok((cells.into_iter().map(Cell::entry).collect(), Source::Fleet)),
+        (None, None) => Err(ImportError::Unknown),
+    }
 }
 
 fn write_gateway(
@@ -231,6 +300,32 @@ mod tests {
         ] {
             assert!(yaml.contains(part), "{part}\n{yaml}");
         }
+    }
+
+    #[test]
+    fn the_cells_of_a_fleet_load() {
+        // As `openclaw fleet list --json` and `create --json` of 2026.9.6 print them.
+        let list = r#"{"cells":[
+            {"tenant":"acme","state":"running","port":19100,"image":"ghcr.io/openclaw/openclaw:latest","created":"2026-11-24T10:00:00.000Z"},
+            {"tenant":"globex","state":"exited","port":19101,"image":"ghcr.io/openclaw/openclaw:latest","created":"2026-11-24T10:00:01.000Z"}]}"#;
+        let one = r#"{"tenant":"acme","containerName":"openclaw-cell-acme","port":19100,"image":"i","runtime":"docker","started":true,
+            "token":"s3cr3t-planted","tokenNote":"Shown once.","url":"http://127.0.0.1:19100","nextStep":"Open it"}"#;
+        let (yaml, gateways) = load(list);
+        let shown: Vec<_> = gateways
+            .iter()
+            .map(|g| (g.id.as_str(), g.tenant.as_str(), g.url.port, g.token.is_some()))
+            .collect();
+        assert_eq!(shown, [("acme", "acme", 19100, true), ("globex", "globex", 19101, true)]);
+        assert!(yaml.contains("GLOBEX_GATEWAY_TOKEN") && yaml.contains("openclaw fleet"), "{yaml}");
+        let (yaml, gateways) = load(one);
+        assert_eq!((gateways.len(), yaml.contains("s3cr3t")), (1, false), "{yaml}");
+    }
+
+    #[test]
+    fn a_bare_list_loads_and_other_json_is_said_to_be_none() {
+        let (_, gateways) = load(r#" [{"id":"a","wsUrl":"ws://h:1","tenantId":"acme"}]"#);
+        assert_eq!(gateways[0].id.as_str(), "a");
+        assert!(matches!(import(r#"{"nodes":["s3cr3t"]}"#), Err(ImportError::Unknown)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod check_abuse;
 mod check_backends;
 mod check_credentials;
 pub(crate) mod check_embeddings;
+mod check_folder;
 mod check_identity;
 mod check_key_feeds;
 mod check_keys;

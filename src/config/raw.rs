@@ -19,7 +19,7 @@ pub use super::raw_limits::{
 };
 pub use super::raw_listen::{Certificate, ClientCertificates, Hsts, Listen, Tls, TlsVersion};
 pub use super::raw_operator::{Operator, OperatorAccess};
-pub use super::raw_routes::{Body, EncodedSlashes, Envelope, Mode, OnFailure, Route, Unmatched};
+pub use super::raw_routes::{Body, EncodedSlashes, Envelope, Mode, OnFailure, Route, Static, Unmatched};
 pub use super::raw_shared::{Shared, SharedServer, WhenUnreachable};
 pub use super::raw_store::StoreRules;
 pub use super::raw_tokens::TokenIssuer;

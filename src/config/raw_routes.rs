@@ -4,7 +4,7 @@ use super::raw::{Border, Sign, Size, Verify};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What is served, and on which terms. One of `upstream`, `gateway`, `mission_control` and `federation: share`.
+/// What is served, and on which terms. One of `upstream`, `gateway`, `static`, `mission_control` and `federation: share`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
@@ -54,9 +54,26 @@ pub struct Route {
     /// Limits that apply to each call inside a WebSocket to a gateway, or to many, all or nothing.
     #[serde(default)]
     pub call_limits: Vec<String>,
+    /// Answer with the files of a folder. The route's `path` ends in `/**`; what is behind it is the file's path.
+    #[serde(rename = "static")]
+    pub folder: Option<Static>,
     /// Answer with the edge's own read-only API, and under `/ws` with one WebSocket for all gateways.
     #[serde(default)]
     pub mission_control: bool,
+}
+
+/// A folder whose files a route serves, to GET and HEAD.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Static {
+    /// Where it is. Nothing outside of it is served, whatever links lie in it, and nothing whose name begins with a dot but `.well-known`.
+    pub folder: String,
+    /// The file of a path that ends in a slash. Default `index.html`.
+    pub index: Option<String>,
+    /// The file for paths that have none and whose last part has no dot in it, such as `index.html` of an application with routes of its own. None by default: 404.
+    pub fallback: Option<String>,
+    /// How long browsers may use a file without asking again, up to `365d`. By default they ask each time, and get 304 for what they have.
+    pub cache: Option<String>,
 }
 
 /// What `%2F` in a path means.

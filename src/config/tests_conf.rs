@@ -47,6 +47,7 @@ fn edge_in(folder: &Folder) -> String {
     folder.put("site.key", &site.signing_key.serialize_pem(), 0o600);
     folder.put("acme-edge.pem", PRIVATE, 0o600);
     folder.put("redis-ca.pem", PEM, 0o644);
+    std::fs::create_dir_all(folder.0.join("ui")).expect("folder");
     folder.put("globex-federation.key", "federation-key-0123456789abcdef\r\n", 0o600);
     let path = folder.0.display().to_string();
     EDGE.replace("/etc/openclaw-edge", &path).replace("/var/lib/openclaw-edge", &path)
@@ -62,7 +63,7 @@ fn the_annotated_example_loads() {
     let text = edge_in(&folder);
     let Loaded { config, warnings } =
         load(&text, Effects::None).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!((config.routes.len(), config.gateways.len(), config.nodes.len()), (21, 1, 2));
+    assert_eq!((config.routes.len(), config.gateways.len(), config.nodes.len()), (22, 1, 2));
     assert_eq!(config.credentials[0].expires, Some(1_814_400_000));
     assert_eq!(config.files.len(), 7, "{:?}", config.files);
     let odd: Vec<_> = warnings.iter().map(|w| w.message.as_str()).collect();

@@ -39,6 +39,7 @@ fn why(rejection: &Rejection) -> Option<Strike> {
         | Rejection::Path(_)
         | Rejection::NotFound
         | Rejection::Method { .. }
+        | Rejection::CrossSite
         | Rejection::Scope
         | Rejection::Limited
         | Rejection::Crowded
@@ -55,6 +56,9 @@ fn why(rejection: &Rejection) -> Option<Strike> {
         | Rejection::BadShare
         | Rejection::OutboxFull
         | Rejection::OutboxUnavailable
+        | Rejection::Precondition
+        | Rejection::Range { .. }
+        | Rejection::FolderUnavailable
         | Rejection::Handshake
         | Rejection::SocketVersion
         | Rejection::TooManySockets

@@ -24,6 +24,8 @@ pub(super) struct Exchange {
     pub(super) secured: Option<Arc<Secured>>,
     /// The Host field as it came.
     pub(super) host: Option<HeaderValue>,
+    /// Who is not known comes with a browser that may be asked for a key.
+    pub(super) asks: bool,
     /// What admission said before there was a session, for the session to go on with.
     pub(super) verdict: Option<Result<Admitted, Rejection>>,
     pub(super) admitted: Option<Admitted>,
@@ -81,6 +83,7 @@ impl Exchange {
             trail: Trail::default(),
             secured: None,
             host: None,
+            asks: false,
             verdict: None,
             admitted: None,
             rejection: None,

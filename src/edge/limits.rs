@@ -6,7 +6,7 @@ use super::exchange::Exchange;
 use super::live::{Live, Site};
 use crate::config::checked::Dialect;
 use crate::limits::{Decision, RuleSet, headers as limits};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 const POLICY: HeaderName = HeaderName::from_static(limits::RATE_LIMIT_POLICY);
 const LIMIT: HeaderName = HeaderName::from_static(limits::RATE_LIMIT);
@@ -15,6 +15,19 @@ const PREFIX: &str = "edge.";
 const LEGACY_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const LEGACY_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const LEGACY_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// Says in an answer to an admitted request where its limits stand.
+pub(super) fn tell(live: &Live, exchange: &Exchange, status: StatusCode, fields: &mut HeaderMap) {
+    // A redirect is followed at once: what remains would be stale (draft-ietf-httpapi-ratelimit-headers).
+    if status.is_redirection() {
+        return;
+    }
+    let Some((rules, decision)) = exchange.trail.limits(&live.policy) else { return };
+    let tariff = exchange.trail.tariff();
+    let route = exchange.trail.route.map(|index| live.policy.routes[index].priced(tariff));
+    let policy = route.and_then(|priced| priced.policy_text(decision));
+    self::fields(rules, decision, policy, live.policy.dialect, fields);
+}
 
 /// Says where the limits stand, beside what an upstream says of its own. `policy` is the text of the
 /// policies where it is known already: it is the same as long as all of them applied.

@@ -5,7 +5,7 @@
 //! head (and after a refusal [`early`] decides on the next) or [`streams`] takes it from a stream of HTTP/2,
 //! [`proxy`] walks it through admission, [`body`] holds what must be
 //! verified, [`upstream`] and [`headers`] send it on, or [`tunnel`] relays a WebSocket ([`multiplex`]
-//! the one that leads to many gateways), [`respond`]
+//! the one that leads to many gateways), or [`folder`] sends a file, [`respond`]
 //! answers refusals, [`observe`] tells what happened. [`federation`] is the border to other meshes, with the
 //! [`outbox`] of what waits for them; [`sign`] signs what goes on.
 
@@ -15,6 +15,7 @@ pub mod admin;
 mod body;
 mod bounded;
 pub mod cooldowns;
+mod cross_site;
 mod door;
 mod early;
 mod entrance;
@@ -22,6 +23,7 @@ mod exchange;
 pub mod explain;
 mod federation;
 mod fetch;
+mod folder;
 mod front;
 mod gate;
 mod headers;

@@ -33,7 +33,11 @@ const DIAL: Duration = Duration::from_secs(5);
 pub(super) fn is_its(target: &Target, path: &str) -> bool {
     match target {
         Target::MissionControl => path == PATH,
-        Target::Upstream { .. } | Target::Gateway(_) | Target::GatewayParam(_) | Target::Outbox => false,
+        Target::Upstream { .. }
+        | Target::Folder(_)
+        | Target::Gateway(_)
+        | Target::GatewayParam(_)
+        | Target::Outbox => false,
     }
 }
 
@@ -64,7 +68,7 @@ pub(super) async fn serve(
     session.set_read_timeout(None);
     site.metrics.websockets.with_label_values(&["relayed"]).inc();
     let screen = Screen::to_many(site, route.call_rules(exchange.trail.tariff()), (subject, &credential));
-    let watch = vigil::over(site, exchange, &session.req_header().headers);
+    let watch = vigil::over(site, exchange, &session.req_header().headers, None);
     exchange.socket = Some(run(site, session, hub, watch, screen).await);
     Ok(Outcome::Relayed)
 }

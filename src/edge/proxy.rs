@@ -1,8 +1,10 @@
 //! Pingora's hooks, in the order in which they run. Each is a few calls; the work is in the rooms.
 
 use super::body;
+use super::cross_site;
 use super::exchange::{Exchange, RequestId};
 use super::federation;
+use super::folder;
 use super::headers::{self, Origin};
 use super::limits;
 use super::live::{Live, Site};
@@ -17,6 +19,7 @@ use super::upstream::Pool;
 use super::verify;
 use crate::admission::{Admitted, Head, Now, Rejection};
 use crate::config::checked::Target;
+use crate::identity::caller::Carrier;
 use crate::openclaw::surface;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -74,7 +77,18 @@ pub(super) fn admit(
     let certificate = exchange.secured.as_ref().and_then(|secured| secured.certificate(&live.entries));
     let view = Head { peer, method, host, path, fields, certificate };
     let now = Now { tick: site.tick(exchange.started), unix: exchange.arrived.as_secs() };
-    live.policy.admit(view, now, &mut exchange.trail)
+    match live.policy.admit(view, now, &mut exchange.trail) {
+        Ok(admitted)
+            if admitted.carrier == Some(Carrier::Authorization) && cross_site::is_forged(method, fields) =>
+        {
+            Err(Rejection::CrossSite)
+        }
+        Err(Rejection::Caller(fault)) => {
+            exchange.asks = cross_site::may_be_asked(method, fields);
+            Err(Rejection::Caller(fault))
+        }
+        verdict => verdict,
+    }
 }
 
 impl Proxy {
@@ -153,7 +167,7 @@ fn pool<'a>(live: &'a Live, admitted: &Admitted) -> Option<&'a Arc<Pool>> {
     match (admitted.gateway, &live.policy.routes[admitted.route].target) {
         (Some(gateway), _) => Some(&live.gateways[gateway]),
         (None, Target::Upstream { index, .. }) => Some(&live.pools[*index]),
-        (None, Target::Outbox) => None,
+        (None, Target::Outbox | Target::Folder(_)) => None,
         // Gateways were found or refused by admission.
         (None, Target::MissionControl | Target::Gateway(_) | Target::GatewayParam(_)) => Some(&live.hub),
     }
@@ -206,6 +220,10 @@ impl ProxyHttp for Proxy {
             Ok(()) if quotas::is_asked(live, session, exchange) => {
                 quotas::answer(&self.site, session, exchange).await?;
                 None
+            }
+            Ok(()) if let Some(place) = folder::of(live, exchange) => {
+                // Boxed, as above: what few requests need must not make the future of all requests large.
+                Box::pin(folder::answer(live, session, exchange, place)).await?.err()
             }
             Ok(()) if !session.is_upgrade_req() => return Ok(false),
             Ok(()) => match Box::pin(tunnel::serve(&self.site, live, session, exchange)).await? {
@@ -359,15 +377,8 @@ impl ProxyHttp for Proxy {
         let mut parts = response::Parts::from(std::mem::replace(answer, ResponseHeader::from(empty)));
         headers::conceal(&mut parts.headers);
         headers::name_answer(&mut parts.headers, exchange);
-        // A redirect is followed at once: what remains would be stale (draft-ietf-httpapi-ratelimit-headers).
-        if let Some(live) = exchange.live.as_ref()
-            && let Some((rules, decision)) = exchange.trail.limits(&live.policy)
-            && !parts.status.is_redirection()
-        {
-            let tariff = exchange.trail.tariff();
-            let route = exchange.trail.route.map(|index| live.policy.routes[index].priced(tariff));
-            let policy = route.and_then(|priced| priced.policy_text(decision));
-            limits::fields(rules, decision, policy, live.policy.dialect, &mut parts.headers);
+        if let Some(live) = exchange.live.as_ref() {
+            limits::tell(live, exchange, parts.status, &mut parts.headers);
         }
         *answer = ResponseHeader::from(parts);
         Ok(())

@@ -172,6 +172,7 @@ where
                 _ = clock.tick() => Event::Ping,
                 frame = ended(&mut self.watch) => Event::End(frame),
             };
+            let is_over = matches!(event, Event::End(_));
             let close = match event {
                 Event::Frame(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {
                     heard = Instant::now();
@@ -223,8 +224,13 @@ where
             };
             flow.code = close.as_ref().map(|close| close.code.into());
             let _ = self.send(Message::Close(close)).await;
-            // The codec's own answer to a close goes out while the rest is read.
-            while let Some(Ok(_)) = self.from.next().await {}
+            // The codec's own answer to a close goes out while the rest is read. A gateway that was not told says no more.
+            let rest = async { while let Some(Ok(_)) = self.from.next().await {} };
+            if is_over {
+                let _ = tokio::time::timeout(CLOSING, rest).await;
+            } else {
+                rest.await;
+            }
             return;
         }
     }

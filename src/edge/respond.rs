@@ -22,6 +22,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const CHALLENGE: &str = "Bearer realm=\"openclaw-edge\"";
+/// Browsers ask their user: the key goes where the password does.
+const ASK: &str = "Basic realm=\"openclaw-edge\", charset=\"UTF-8\"";
 
 /// Answers a refusal. Nothing was written to the client before.
 pub(super) async fn refuse(
@@ -56,6 +58,9 @@ fn answer(exchange: &Exchange, rejection: &Rejection) -> (response::Parts, Bytes
     head.headers.insert(headers::X_REQUEST_ID, exchange.request_id.field());
     headers::keep_to_https(&mut head.headers, exchange.secured.as_deref());
     fields(rejection, &mut head.headers);
+    if exchange.asks {
+        head.headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(ASK));
+    }
     (head, body)
 }
 
@@ -86,6 +91,10 @@ fn fields(rejection: &Rejection, fields: &mut HeaderMap) {
             Ok(allow) => (header::ALLOW, allow),
             Err(_) => return,
         },
+        Rejection::Range { length } => match HeaderValue::try_from(format!("bytes */{length}")) {
+            Ok(value) => (header::CONTENT_RANGE, value),
+            Err(_) => return,
+        },
         Rejection::Replayed => (verify::X_REPLAY, verify::DUPLICATE),
         Rejection::CoolingDown { ends_in_secs } => (header::RETRY_AFTER, HeaderValue::from(*ends_in_secs)),
         Rejection::OverBudget(_)
@@ -93,6 +102,7 @@ fn fields(rejection: &Rejection, fields: &mut HeaderMap) {
         | Rejection::TooManySockets
         | Rejection::NoAddress
         | Rejection::Pending
+        | Rejection::FolderUnavailable
         | Rejection::LimitsUnreachable => (header::RETRY_AFTER, HeaderValue::from_static("1")),
         Rejection::OutboxFull | Rejection::OutboxUnavailable => {
             (header::RETRY_AFTER, HeaderValue::from_static("30"))

@@ -126,7 +126,7 @@ pub(super) async fn serve(
     }
     session.write_response_header(switching(&accept, protocol, exchange)?, false).await?;
     session.set_read_timeout(None);
-    let watch = vigil::over(site, exchange, &session.req_header().headers);
+    let watch = vigil::over(site, exchange, &session.req_header().headers, Some(entry));
     let end = run(site, session, ahead, gate, watch).await;
     exchange.upstream_took = exchange.upstream_took.or(end.dialled);
     exchange.socket = Some(end);
@@ -280,9 +280,14 @@ pub(super) fn path(
             }
             (add_prefix.as_str(), path.strip_prefix(strip_prefix.as_str()).unwrap_or(path))
         }
-        (None, Target::MissionControl | Target::Outbox | Target::Gateway(_) | Target::GatewayParam(_)) => {
-            return None;
-        }
+        (
+            None,
+            Target::Folder(_)
+            | Target::MissionControl
+            | Target::Outbox
+            | Target::Gateway(_)
+            | Target::GatewayParam(_),
+        ) => return None,
     };
     // `/federation/in` taken off whole and `/ingest` put before is `/ingest`; a gateway's base ends in a slash.
     let is_whole = rest.is_empty() && gateway.is_none() && !front.is_empty();

@@ -1,10 +1,11 @@
-//! Watches over an open socket: it ends when the edge goes down, and when what it was opened with counts no more, be it
-//! that a reload took it back or that its time is over.
+//! Watches over an open socket: it ends when the edge goes down, when what it was opened with counts no more, be it
+//! that a reload took it back or that its time is over, and when its gateway is gone or reached in another way.
 
 use super::exchange::Exchange;
 use super::live::Site;
 use super::relay::closing;
 use super::tls::Secured;
+use crate::admission::GatewayEntry;
 use crate::identity::caller::{Credential, Ticket};
 use http::HeaderMap;
 use std::future::Future;
@@ -27,17 +28,23 @@ struct Held {
     secured: Option<Arc<Secured>>,
 }
 
-/// Watches over the socket that a request opens. `fields` are the request's as they came.
-pub(super) fn over(site: &Arc<Site>, exchange: &Exchange, fields: &HeaderMap) -> Watch {
+/// Watches over the socket that a request opens. `fields` are the request's as they came, `gateway` the one that it leads to, where
+/// that is one.
+pub(super) fn over(
+    site: &Arc<Site>,
+    exchange: &Exchange,
+    fields: &HeaderMap,
+    gateway: Option<&GatewayEntry>,
+) -> Watch {
     let held = exchange.trail.credential.clone().map(|credential| Held {
         credential,
         ticket: Ticket::of(fields),
         secured: exchange.secured.clone(),
     });
-    Box::pin(watch(site.clone(), held))
+    Box::pin(watch(site.clone(), held, gateway.cloned()))
 }
 
-async fn watch(site: Arc<Site>, held: Option<Held>) -> CloseFrame {
+async fn watch(site: Arc<Site>, held: Option<Held>, gateway: Option<GatewayEntry>) -> CloseFrame {
     let mut draining = site.draining();
     let mut reloads = site.reloads();
     loop {
@@ -51,11 +58,26 @@ async fn watch(site: Arc<Site>, held: Option<Held>) -> CloseFrame {
             // Nothing that could be taken back.
             None => LONGEST,
         };
+        if let Some(frame) = gateway.as_ref().and_then(|gateway| moved(&site, gateway)) {
+            return frame;
+        }
         tokio::select! {
             _ = draining.wait_for(|&draining| draining) => return closing(CloseCode::Restart, "service restart"),
             _ = reloads.changed() => {}
             () = tokio::time::sleep(longest) => {}
         }
+    }
+}
+
+/// What a socket is closed with whose gateway is gone, or is reached in another way; other gateways' sockets stay.
+fn moved(site: &Site, gateway: &GatewayEntry) -> Option<CloseFrame> {
+    let live = site.live.load();
+    let live = live.as_ref().as_ref()?;
+    let now = live.policy.gateways.iter().find(|now| now.id == gateway.id && now.tenant == gateway.tenant);
+    match now {
+        Some(now) if now.is_reached_as(gateway) => None,
+        Some(_) => Some(closing(CloseCode::Restart, "gateway changed")),
+        None => Some(closing(CloseCode::Policy, "gateway removed")),
     }
 }
 

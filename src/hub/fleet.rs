@@ -135,6 +135,7 @@ fn army(route: &Route) -> Option<Vec<Scope>> {
             Target::Upstream { .. }
             | Target::Gateway(_)
             | Target::GatewayParam(_)
+            | Target::Folder(_)
             | Target::MissionControl
             | Target::Outbox,
             Access::Credential(_) | Access::Public | Access::Signature(_),
@@ -147,7 +148,11 @@ fn path(route: &Route, index: usize, id: &GatewayId) -> Option<String> {
     match route.target {
         Target::Gateway(fixed) if fixed == index => filled(&route.path, usize::MAX, id),
         Target::GatewayParam(place) => filled(&route.path, place, id),
-        Target::Gateway(_) | Target::Upstream { .. } | Target::MissionControl | Target::Outbox => None,
+        Target::Gateway(_)
+        | Target::Upstream { .. }
+        | Target::Folder(_)
+        | Target::MissionControl
+        | Target::Outbox => None,
     }
 }
 

@@ -240,3 +240,20 @@ fn gateways_of_an_existing_mission_control_can_be_imported() {
     assert!(text.contains("ws://127.0.0.1:18789") && text.contains("acme"), "{text}");
     assert!(!said(&output).contains("old-secret"), "a secret was copied into the config: {text}");
 }
+
+#[test]
+fn gateways_are_imported_from_the_environment_and_from_a_fleet() {
+    let old = r#"{"gateways":[{"id":"ceo","wsUrl":"ws://127.0.0.1:18789","token":"old-secret","tenantId":"acme"}]}"#;
+    let mut command = Command::new(edge_program());
+    let output =
+        command.args(["import", "--env"]).env("OPENCLAW_MC_GATEWAYS", old).output().expect("it starts");
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(stdout(&output).contains("CEO_GATEWAY_TOKEN") && !said(&output).contains("old-secret"));
+    let mut command = Command::new(edge_program());
+    let output = command.args(["import", "--env"]).env_remove("OPENCLAW_MC_GATEWAYS").output();
+    let output = output.expect("it starts");
+    assert!(!output.status.success() && said(&output).contains("OPENCLAW_MC_GATEWAYS"), "{}", said(&output));
+    let fleet = r#"{"cells":[{"tenant":"acme","state":"running","port":19100,"image":"i","created":"2026-11-24T10:00:00.000Z"}]}"#;
+    let output = run_with(&["import"], fleet);
+    assert!(stdout(&output).contains("url: \"ws://127.0.0.1:19100\""), "{}", said(&output));
+}

@@ -44,6 +44,51 @@ fn x_api_key_wins_over_authorization_which_then_goes_on() {
         .refused(401, "unauthorized");
 }
 
+#[test]
+fn a_browser_is_asked_for_a_key_on_pages_and_lends_it_to_no_other_site() {
+    let upstream = Double::mirror();
+    let edge = Edge::start(&Site::keyed(&upstream));
+    let challenges = |request: &Request| -> Vec<String> {
+        let answer = edge.send(request);
+        assert_eq!((answer.status, answer.code().as_str()), (401, "unauthorized"));
+        let all = answer.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("www-authenticate"));
+        all.map(|(_, value)| value.split(' ').next().unwrap_or_default().to_owned()).collect()
+    };
+    let page = Request::get("/x").field("Accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    assert_eq!(challenges(&page), ["Bearer", "Basic"]);
+    assert_eq!(challenges(&page.clone().field("X-API-Key", "wrong")), ["Bearer"]);
+    let part = Request::get("/x").field("Accept", "*/*");
+    assert_eq!(challenges(&part), ["Bearer"]);
+    assert_eq!(challenges(&part.field("Sec-Fetch-Site", "same-origin")), ["Bearer", "Basic"]);
+
+    let host = edge.address().to_string();
+    let own = format!("http://{host}");
+    let kept = Request::post("/x", "{}").field("Authorization", &basic("key", ACME.text));
+    let given = Request::post("/x", "{}").field("X-API-Key", ACME.text);
+    for (name, value, is_forged) in [
+        ("Origin", "https://evil.example", true),
+        ("Origin", "null", true),
+        ("Sec-Fetch-Site", "cross-site", true),
+        ("Sec-Fetch-Site", "same-site", true),
+        ("Sec-Fetch-Site", "same-origin", false),
+        ("Origin", own.as_str(), false),
+    ] {
+        upstream.forget();
+        let answer = edge.send(&kept.clone().field(name, value));
+        if is_forged {
+            answer.refused(403, "cross_site");
+            upstream.untouched();
+        } else {
+            answer.expect(200);
+        }
+        edge.send(&given.clone().field(name, value)).expect(200);
+    }
+    // A link on another page leads here like any other.
+    let link = Request::get("/x").field("Authorization", &basic("key", ACME.text));
+    let link = link.field("Sec-Fetch-Site", "cross-site").field("Sec-Fetch-Mode", "navigate");
+    edge.send(&link).expect(200);
+}
+
 /// Everything but the request's id and the time must be the same for all of them.
 fn unauthorized(edge: &Edge, request: &Request) -> String {
     let answer = edge.send(request).refused(401, "unauthorized");

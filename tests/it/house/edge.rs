@@ -205,6 +205,11 @@ impl Edge {
         self.process.pid()
     }
 
+    /// Bytes of memory that it holds now.
+    pub(crate) fn memory(&self) -> u64 {
+        self.process.memory()
+    }
+
     /// Whether anyone takes new connections.
     pub(crate) fn listens(&self) -> bool {
         TcpStream::connect(self.address).is_ok()
