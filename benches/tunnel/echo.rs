@@ -39,8 +39,9 @@ async fn serve(mut stream: TcpStream) -> Result<(), Fault> {
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     bytes.advance(end);
     let key = head.lines().filter_map(|line| line.split_once(':'));
-    let key = key.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key")).map(|(_, value)| value);
-    let accept = derive_accept_key(key.last().unwrap_or_default().trim().as_bytes());
+    let mut key =
+        key.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key")).map(|(_, value)| value);
+    let accept = derive_accept_key(key.next_back().unwrap_or_default().trim().as_bytes());
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
     );

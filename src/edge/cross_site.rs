@@ -40,14 +40,13 @@ fn is_from_elsewhere(method: &Method, fields: &HeaderMap) -> bool {
     // A link on another page may lead here: what comes of it that page does not see.
     let is_link = text("sec-fetch-mode") == Some("navigate") && matches!(*method, Method::GET | Method::HEAD);
     match (text("sec-fetch-site"), text("origin")) {
-        (Some("same-origin" | "none"), _) => false,
+        (Some("same-origin" | "none"), _) | (None, None) => false,
         (Some(_), _) => !is_link,
         (None, Some(origin)) => {
             let host = origin.split_once("://").map(|(_, host)| host);
             host.is_none()
                 || !host.zip(text("host")).is_some_and(|(own, host)| own.eq_ignore_ascii_case(host))
         }
-        (None, None) => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Routes that serve a folder: the file is looked for and read on a thread that may wait for the disk, and
 //! goes to the client in pieces, so that a slow one holds a piece in memory and no more.
 //!
-//! Which file that is, and what is said of it, the [`folder`](crate::folder) room knows.
+//! Which file that is, and what is said of it, the [`folder`] room knows.
 
 use super::exchange::Exchange;
 use super::headers;
@@ -53,7 +53,7 @@ pub(super) async fn answer(
         // The first piece along with it: most files are no larger.
         let first = match &mut found {
             Ok(Found::Answer(Answer { body: Some(body), .. })) if is_read && !body.is_done() => {
-                Some(body.next())
+                Some(body.piece())
             }
             _ => None,
         };
@@ -122,7 +122,7 @@ async fn send(session: &mut Session, first: Bytes, mut body: Body) -> pingora::R
         if is_last {
             return Ok(());
         }
-        let read = on_disk(move || (body.next(), body)).await;
+        let read = on_disk(move || (body.piece(), body)).await;
         let (next, rest) = read.ok_or_else(|| Error::new(ErrorType::InternalError))?;
         // The length was told: what cannot be read any more ends the connection.
         piece =

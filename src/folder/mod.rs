@@ -161,7 +161,7 @@ fn answer(
     (name, file, known): (String, File, Metadata),
     now: SystemTime,
 ) -> Result<Found, FolderError> {
-    let (file, known, coding) = smallest(root, &name, (file, known), &request.codings)?;
+    let (file, known, coding) = smallest(root, &name, (file, known), request.codings)?;
     let version = Version { tag: tag(&known, coding), modified: told(&known, now) };
     let mut fields = HeaderMap::with_capacity(16);
     version.write(&mut fields);
@@ -203,7 +203,7 @@ fn smallest(
     root: &Dir,
     name: &str,
     (file, known): (File, Metadata),
-    codings: &Codings,
+    codings: Codings,
 ) -> io::Result<(File, Metadata, Option<Coding>)> {
     for coding in codings.wanted() {
         if let Opened::File(packed, its) = open(root, &format!("{name}{}", coding.ending()))?
@@ -233,7 +233,11 @@ fn told(known: &Metadata, now: SystemTime) -> Option<SystemTime> {
 
 /// By the ending of its name; never guessed from what is in it.
 fn kind(name: &str) -> HeaderValue {
-    let kind = mime_guess::from_path(name).first_raw().unwrap_or("application/octet-stream");
+    let kind = match mime_guess::from_path(name).first_raw().unwrap_or("application/octet-stream") {
+        // RFC 9239 section 6: what the table calls modules by is obsolete.
+        "application/javascript" => "text/javascript",
+        kind => kind,
+    };
     let text = if kind.starts_with("text/") { format!("{kind}; charset=utf-8") } else { kind.to_owned() };
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("application/octet-stream"))
 }
@@ -263,7 +267,7 @@ impl Body {
     ///
     /// # Errors
     /// Where the disk fails, and where the file has become shorter than was said.
-    pub fn next(&mut self) -> io::Result<Bytes> {
+    pub fn piece(&mut self) -> io::Result<Bytes> {
         let most = usize::try_from(self.left).unwrap_or(PIECE).min(PIECE);
         let mut piece = vec![0; most];
         self.file.read_exact(&mut piece)?;

@@ -78,7 +78,7 @@ fn whole(found: Found) -> (Answer, String) {
     let mut text = Vec::new();
     if let Some(body) = &mut answer.body {
         while !body.is_done() {
-            text.extend(body.next().unwrap());
+            text.extend(body.piece().unwrap());
         }
     }
     (answer, String::from_utf8(text).unwrap())
@@ -235,7 +235,7 @@ fn what_the_client_has_is_not_sent_again() {
         );
         assert_eq!(
             (field(&again, "content-length"), field(&again, "vary")),
-            ("".into(), "accept-encoding".into())
+            (String::new(), "accept-encoding".into())
         );
     }
     assert!(matches!(place.ask("/app.js", &[("if-match", "\"other\"")]), Found::OtherVersion));
@@ -299,7 +299,7 @@ fn a_file_that_is_cut_short_meanwhile_ends_in_an_error() {
     let Found::Answer(Answer { body: Some(mut body), .. }) = place.ask("/big.bin", &[]) else {
         panic!("no body")
     };
-    assert_eq!(body.next().unwrap().len(), PIECE);
+    assert_eq!(body.piece().unwrap().len(), PIECE);
     std::fs::write(path, "short").unwrap();
-    assert!(body.next().is_err());
+    assert!(body.piece().is_err());
 }
