@@ -86,7 +86,7 @@ fn guesses_lead_to_a_pause_that_operators_see_and_lift() {
     assert!(metrics.is("openclaw_edge_cooling_down", &[], 1));
     assert!(metrics.is("openclaw_edge_cooldowns_total", &[], 1));
     assert!(metrics.is("openclaw_edge_strikes_total", &[("kind", "unauthorized")], 6));
-    until("the log", SOON, || edge.log().contains("an address cools down").then_some(()));
+    edge.logged("an address cools down");
     assert!(!edge.all_output().contains(GUESS));
 
     let lift = |target: &str| edge.admin_send("DELETE", target).expect("the admin listener");
@@ -133,7 +133,7 @@ fn pauses_outlive_a_sudden_death_and_what_was_lifted_stays_lifted() {
     let edge = Edge::start_in(folder, &site);
     from(&edge, "192.0.2.1").get("/open/x").expect(200);
     assert_eq!(cooldowns(&edge).len(), 1);
-    until("the log", SOON, || edge.log().contains("file cannot be read").then_some(()));
+    edge.logged("file cannot be read");
 }
 
 #[test]

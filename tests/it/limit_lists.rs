@@ -82,7 +82,7 @@ fn a_file_of_networks_is_read_anew_when_it_changes() {
 
     // A mistake leaves the old list in force, and is told with its line.
     std::fs::write(&file, "192.0.2.3\nexample.com\n").expect("a file can be written");
-    until("the mistake", SOON, || edge.log().contains("line 2 of this file is no network").then_some(()));
+    edge.logged("line 2 of this file is no network");
     from(&edge, "192.0.2.2").get("/x").refused(403, "address_denied");
     from(&edge, "192.0.2.3").get("/x").expect(200);
 }

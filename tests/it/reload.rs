@@ -62,7 +62,7 @@ fn a_bad_file_changes_nothing_and_is_counted_and_told() {
         edge.client().get("/old").expect(200);
         assert!(edge.metrics().sum("openclaw_edge_config_stale", &[]) > 0.0, "{at}");
     }
-    assert!(edge.log().contains("edge.yaml"), "{}", edge.log());
+    edge.logged("edge.yaml");
     edge.reload(&site(&upstream).route("name: new, path: /new, public: true, upstream: all"));
     edge.client().get("/new").expect(200);
     assert!(edge.metrics().sum("openclaw_edge_config_stale", &[]).abs() < 0.5);

@@ -190,7 +190,7 @@ fn a_folder_that_is_away_is_said_to_be_and_may_come_back() {
     let no = edge.client().get("/");
     assert_eq!(no.field("retry-after"), Some("1"));
     no.refused(503, "folder_unavailable");
-    assert!(edge.log().contains("a folder is not served"));
+    edge.logged("a folder is not served");
     std::fs::rename(&away, &site).expect("a folder can be renamed");
     edge.client().get("/").expect(200);
 }

@@ -167,8 +167,8 @@ fn a_bad_file_leaves_the_old_certificate_serving_and_says_why() {
         assert_eq!(shown.certificate, files.der, "{at}");
         assert!(edge.metrics().sum("openclaw_edge_config_stale", &[]) > 0.5, "{at}");
     }
-    let log = edge.log();
-    assert!(log.contains("edge.yaml:1:") && log.contains("does not belong to the certificate"), "{log}");
+    edge.logged("edge.yaml:1:");
+    edge.logged("does not belong to the certificate");
     let good = pki.server("edge", &["edge.test"]);
     until("the good one", SOON, || {
         (shake_hands(socket, &trusted, "edge.test").unwrap().certificate == good.der).then_some(())

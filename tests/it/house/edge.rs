@@ -127,6 +127,11 @@ impl Edge {
         self.process.stderr().join("\n")
     }
 
+    /// Waits for a line with this text in the operator's log: it is written beside the answers, not before them.
+    pub(crate) fn logged(&self, text: &str) {
+        until(text, SOON, || self.log().contains(text).then_some(()));
+    }
+
     /// Standard output and standard error together: what must never hold a secret.
     pub(crate) fn all_output(&self) -> String {
         format!("{}\n{}", self.process.stdout().join("\n"), self.log())
