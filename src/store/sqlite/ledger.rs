@@ -18,12 +18,18 @@ pub(super) fn record(
     version: i64,
     now: i64,
 ) -> rusqlite::Result<i64> {
-    let change: i64 = conn
-        .prepare_cached(
-            "INSERT INTO mesh_tenants (tenant_id, last_change) VALUES (?1, 1)
-             ON CONFLICT (tenant_id) DO UPDATE SET last_change = last_change + 1 RETURNING last_change",
-        )?
-        .query_row(params![tenant.as_str()], |row| row.get(0))?;
+    // Asked first instead of by RETURNING, with which SQLite takes a savepoint for the statement, and FTS5 writes its
+    // index out at each.
+    let last: Option<i64> = conn
+        .prepare_cached("SELECT last_change FROM mesh_tenants WHERE tenant_id = ?1")?
+        .query_row(params![tenant.as_str()], |row| row.get(0))
+        .optional()?;
+    let change = last.unwrap_or_default() + 1;
+    conn.prepare_cached(
+        "INSERT INTO mesh_tenants (tenant_id, last_change) VALUES (?1, ?2)
+         ON CONFLICT (tenant_id) DO UPDATE SET last_change = excluded.last_change",
+    )?
+    .execute(params![tenant.as_str(), change])?;
     conn.prepare_cached(
         "INSERT INTO mesh_changes (tenant_id, change, action, kind, scope, name, version, at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",

@@ -59,15 +59,7 @@ pub(super) fn insert(
     adopted_id: Option<i64>,
 ) -> rusqlite::Result<()> {
     let target = row.content.target();
-    let old: Option<i64> = conn
-        .prepare_cached(
-            "SELECT place FROM mesh_rows WHERE tenant_id = ?1 AND kind = ?2 AND scope = ?3 AND name = ?4",
-        )?
-        .query_row(params![tenant.as_str(), target.kind.as_str(), target.scope, target.name], |row| {
-            row.get(0)
-        })
-        .optional()?
-        .flatten();
+    let old = place(conn, tenant, &target)?;
     let (value, path, place) = match &row.content {
         Content::Memory(memory) => {
             // The new entry is made before the old one goes, so that its number was not in use a moment ago.
@@ -114,16 +106,25 @@ pub(super) fn insert(
 /// # Errors
 /// What `SQLite` says.
 pub(super) fn remove(conn: &Connection, tenant: &TenantId, target: &Target) -> rusqlite::Result<()> {
-    let place: Option<Option<i64>> = conn
-        .prepare_cached(
-            "DELETE FROM mesh_rows WHERE tenant_id = ?1 AND kind = ?2 AND scope = ?3 AND name = ?4 RETURNING place",
-        )?
-        .query_row(params![tenant.as_str(), target.kind.as_str(), target.scope, target.name], |row| row.get(0))
-        .optional()?;
-    if let Some(Some(place)) = place {
+    let place = place(conn, tenant, target)?;
+    conn.prepare_cached(
+        "DELETE FROM mesh_rows WHERE tenant_id = ?1 AND kind = ?2 AND scope = ?3 AND name = ?4",
+    )?
+    .execute(params![tenant.as_str(), target.kind.as_str(), target.scope, target.name])?;
+    if let Some(place) = place {
         search::remove(conn, place)?;
     }
     Ok(())
+}
+
+/// The row's place in the search index. Asked by itself: RETURNING would make FTS5 write its index out.
+fn place(conn: &Connection, tenant: &TenantId, target: &Target) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached(
+        "SELECT place FROM mesh_rows WHERE tenant_id = ?1 AND kind = ?2 AND scope = ?3 AND name = ?4",
+    )?
+    .query_row(params![tenant.as_str(), target.kind.as_str(), target.scope, target.name], |row| row.get(0))
+    .optional()
+    .map(Option::flatten)
 }
 
 /// Reads [`COLUMNS`].

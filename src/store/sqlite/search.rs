@@ -283,22 +283,34 @@ mod tests {
     }
 
     #[test]
+    fn new_rows_of_one_transaction_are_one_piece() {
+        let conn = open_memory();
+        let tx = conn.unchecked_transaction().unwrap();
+        for n in 0..20 {
+            put(&tx, &tenant("acme"), memory("mesh", &format!("k{n}"), "\"word\""), 6);
+        }
+        tx.commit().unwrap();
+        assert_eq!(pieces(&conn), 1);
+    }
+
+    fn pieces(conn: &Connection) -> i64 {
+        let level = "SELECT count(DISTINCT segid) FROM mesh_memory_fts_idx";
+        conn.query_row(level, [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
     fn a_scattered_index_becomes_one_piece_and_finds_the_same() {
         let conn = filled();
         assert_eq!(scattered_up_to(&conn), Ok(None));
         for n in 0..SCATTERED {
             put(&conn, &tenant("acme"), memory("mesh", &format!("k{n}"), &format!("\"word{n}\"")), 6);
         }
-        let pieces = || -> i64 {
-            let level = "SELECT count(DISTINCT segid) FROM mesh_memory_fts_idx";
-            conn.query_row(level, [], |row| row.get(0)).unwrap()
-        };
-        assert!(pieces() > 1);
+        assert!(pieces(&conn) > 1);
         let newest = scattered_up_to(&conn).unwrap().unwrap();
         begin_merge(&conn).unwrap();
         while merge_some(&conn).unwrap() {}
         merged(&conn, newest).unwrap();
-        assert_eq!((pieces(), scattered_up_to(&conn)), (1, Ok(None)));
+        assert_eq!((pieces(&conn), scattered_up_to(&conn)), (1, Ok(None)));
         assert_eq!(keys(&conn, "acme", "word77", None, 25), ["k77"]);
         assert_eq!(keys(&conn, "globex", "dawn", None, 25), ["plan"]);
         put(&conn, &tenant("acme"), memory("mesh", "k77", "\"other\""), 7);
