@@ -11,6 +11,7 @@ pub use gateways::GatewaySeries;
 pub use mux::MuxSeries;
 pub use store::{StoreMetrics, StoreSeries};
 
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -362,6 +363,7 @@ impl Metrics {
         };
         let build = make.gauges("build_info", "The running version, as a label.", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        registry.register(Box::new(ProcessCollector::for_self())).expect(INVARIANT);
         for result in ["applied", "unchanged", "refused"] {
             metrics.reloads.with_label_values(&[result]);
         }

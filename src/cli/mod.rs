@@ -2,6 +2,7 @@
 
 mod captured;
 mod check;
+mod doctor;
 mod explain;
 mod gateways;
 mod keys;
@@ -40,6 +41,9 @@ enum Command {
     Run(run::Run),
     /// Check a config: every mistake at once, with its place. Exits with 2 when there is one.
     Check(check::Check),
+    /// Look at a running site: config, files, certificates, clocks, upstreams, gateways, the shared server; say what
+    /// to do. Exits with 1 when something is bad, with 2 when the config is refused.
+    Doctor(doctor::Doctor),
     /// Print the config's JSON Schema, for editors, or its reference.
     Schema(check::Schema),
     /// Make API keys, and the hashes of them that a config holds.
@@ -109,6 +113,7 @@ pub fn main(args: Args) -> ExitCode {
         None => args.run.execute(),
         Some(Command::Run(run)) => run.execute(),
         Some(Command::Check(check)) => check.execute(),
+        Some(Command::Doctor(doctor)) => doctor.execute(),
         Some(Command::Schema(schema)) => schema.execute(),
         Some(Command::Keys(keys)) => keys.execute(),
         Some(Command::Keygen(keygen)) => keygen.execute(),

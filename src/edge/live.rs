@@ -4,6 +4,7 @@
 use super::access_log::AccessLog;
 use super::entrance::Entries;
 use super::key_feeds::{Keys, Remembered};
+use super::manager;
 use super::outbox::Outbox;
 use super::replay::Replay;
 use super::shared::Shared;
@@ -225,6 +226,7 @@ impl Site {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.listening.store(true, Ordering::Release);
+        manager::ready("clients can connect");
     }
 
     /// Says that the edge is going down: sockets are closed, readiness is withdrawn.

@@ -4,6 +4,7 @@
 //! and shows in the metrics. Requests in flight keep the config that they began with.
 
 use super::live::{Inner, Live, LiveError, Site, unix_now};
+use super::manager;
 use crate::config::checked::{Config, EmbeddedStore, Fingerprint};
 use crate::config::{self, Effects, Problems};
 use sha2::{Digest as _, Sha256};
@@ -125,21 +126,26 @@ impl Reloader {
 
     async fn reload(&self, in_force: &mut InForce) {
         let reloads = &self.site.metrics.reloads;
-        match self.swap(in_force).await {
+        manager::reloading();
+        let status = match self.swap(in_force).await {
             Ok(Change::Applied) => {
                 reloads.with_label_values(&["applied"]).inc();
                 tracing::info!(fingerprint = %in_force.config.fingerprint, "config reloaded");
+                "the newest config is in force"
             }
             Ok(Change::Unchanged) => {
                 reloads.with_label_values(&["unchanged"]).inc();
                 tracing::info!(fingerprint = %in_force.config.fingerprint, "config unchanged");
+                "the config is unchanged"
             }
             Err(why) => {
                 reloads.with_label_values(&["refused"]).inc();
                 self.site.metrics.config_stale.set(1);
                 tracing::error!(%why, "the new config is refused; the old one stays in force");
+                "the newest config is refused (the log says why); the one before stays in force"
             }
-        }
+        };
+        manager::ready(status);
     }
 
     async fn swap(&self, in_force: &mut InForce) -> Result<Change, String> {

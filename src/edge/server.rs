@@ -3,6 +3,7 @@
 use super::entrance::Entrance;
 use super::front::Front;
 use super::live::Site;
+use super::manager;
 use super::proxy::Proxy;
 use crate::config::checked::Config;
 use async_trait::async_trait;
@@ -86,6 +87,7 @@ impl BackgroundService for Drain {
         if shutdown.wait_for(|&stop| stop).await.is_err() {
             return;
         }
+        manager::stopping();
         self.site.drain();
         tracing::info!(in_flight = self.site.in_flight(), "draining");
         let began = Instant::now();

@@ -84,6 +84,14 @@ impl Device {
         }
     }
 
+    /// Whether there is a device for a gateway; none is made.
+    #[must_use]
+    pub fn is_kept(data: &Path, gateway: &GatewayId) -> bool {
+        let path = data.join("operator").join(format!("{gateway}.json"));
+        let kept = std::fs::read(&path).map(Zeroizing::new).ok();
+        kept.and_then(|bytes| Self::read(&path, &bytes)).is_some()
+    }
+
     fn of(path: PathBuf, key: SigningKey, token: Option<Zeroizing<String>>) -> Self {
         let id = hex::encode(Sha256::digest(key.verifying_key().as_bytes()));
         Self { path, key, id, token }

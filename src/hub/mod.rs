@@ -13,6 +13,7 @@ pub mod calls;
 pub mod device;
 pub mod dial;
 mod events;
+pub mod examine;
 pub mod feed;
 pub mod fleet;
 pub mod link;

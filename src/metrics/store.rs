@@ -3,6 +3,7 @@
 
 use super::{INVARIANT, LATENCY, text};
 use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -117,6 +118,7 @@ impl StoreMetrics {
             .expect(INVARIANT);
         registry.register(Box::new(build.clone())).expect(INVARIANT);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        registry.register(Box::new(ProcessCollector::for_self())).expect(INVARIANT);
         Self { registry, store }
     }
 

@@ -8,6 +8,7 @@
 mod ahead;
 mod claims;
 mod entry;
+mod examine;
 mod gate;
 mod give_back;
 mod keeper;
@@ -15,6 +16,8 @@ mod link;
 mod look;
 mod owed;
 mod take;
+
+pub use examine::{Seen, examine};
 
 pub(super) use claims::{Claimed, SharedClaim};
 pub(super) use gate::pass;
