@@ -8,7 +8,7 @@
 //! | 4 | [`cli`]: what a person types |
 //! | 3 | [`edge`]: Pingora's shell; [`hub`]: Mission Control; [`store`]: the mesh store |
 //! | 2 | [`admission`]: the gates that a request's head passes, in the one order that compiles |
-//! | 1 | [`config`], [`metrics`], [`identity`], [`limits`], [`signatures`], [`folder`] |
+//! | 1 | [`config`], [`metrics`], [`audit`], [`identity`], [`limits`], [`signatures`], [`folder`] |
 //! | 0 | [`ids`], [`secret`], [`jose`]: signed tokens and their keys; [`openclaw`]: what the protocol of a gateway says |
 //!
 //! The life of a request: `edge::front` reads its head within bounds, [`identity::head`] sees that it has
@@ -18,6 +18,7 @@
 //! has the same with reasons.
 
 pub mod admission;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod edge;

@@ -111,6 +111,8 @@ pub struct Metrics {
     pub held_bytes: IntGauge,
     /// Access-log lines that could not be written.
     pub access_log_dropped: IntCounter,
+    /// Lines about uses, refusals and changes that the audit log did not take.
+    pub audit_unwritten: IntCounter,
     /// Client addresses counted exactly.
     pub limiter_addresses: IntGauge,
     /// Values of fields counted exactly.
@@ -307,6 +309,10 @@ impl Metrics {
             access_log_dropped: make.counter(
                 "access_log_dropped_total",
                 "Access-log lines lost because the log could not be written fast enough.",
+            ),
+            audit_unwritten: make.counter(
+                "audit_unwritten_total",
+                "Lines about uses of keys, refusals and changes that could not be written to the audit log.",
             ),
             limiter_addresses: make
                 .gauge("limiter_addresses", "Client addresses that the limiter counts exactly."),

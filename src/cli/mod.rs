@@ -1,5 +1,6 @@
 //! What a person types: one subcommand a file, each a few calls into the rooms.
 
+mod audit;
 mod captured;
 mod check;
 mod doctor;
@@ -59,6 +60,9 @@ enum Command {
     /// Look at what waits for other meshes, in the running edge.
     #[command(subcommand)]
     Outbox(outbox::Outbox),
+    /// Read the tenants' audit logs and say whether they are whole.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Pair the edge with gateways.
     #[command(subcommand)]
     Gateways(gateways::Gateways),
@@ -120,6 +124,7 @@ pub fn main(args: Args) -> ExitCode {
         Some(Command::Sign(sign)) => sign.execute(),
         Some(Command::Webhooks(webhooks)) => webhooks.execute(),
         Some(Command::Outbox(outbox)) => outbox.execute(),
+        Some(Command::Audit(audit)) => audit.execute(),
         Some(Command::Gateways(gateways)) => gateways.execute(),
         Some(Command::Verify(verify)) => verify.execute(),
         Some(Command::Explain(explain)) => explain.execute(),

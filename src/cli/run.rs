@@ -2,12 +2,13 @@
 
 use super::store::Counted;
 use super::{ConfigArg, Failure, logging, quickstart};
+use crate::audit::Audit;
 use crate::config::Effects;
 use crate::config::checked::{Config, EmbeddedStore};
 use crate::edge::live::Inner;
 use crate::edge::reload::{Listener, Reloader};
 use crate::edge::server;
-use crate::edge::{Outbox, Replay, Shared, Site, admin, cooldowns, outbox_socket, quotas};
+use crate::edge::{Ledger, Outbox, Replay, Shared, Site, admin, cooldowns, outbox_socket, quotas};
 use crate::hub::{self, Fleet, Hub, Switchboard};
 use crate::limits::{Limiter, Tick};
 use crate::metrics::Metrics;
@@ -48,13 +49,16 @@ impl Run {
         let shared = shared(&config, &limiter, &metrics)?;
         let outbox = Outbox::open(&config.data, config.outbox, metrics.clone())
             .map_err(|error| Failure::caused("the outbox in the data folder cannot be opened", &error))?;
-        let site = Site::new(limiter, metrics.clone(), replay, shared, outbox.clone(), &config.access_log)
-            .map_err(|error| Failure::caused("the access log cannot be opened", &error))?;
+        let audit = Audit::new(config.data.join("audit"));
+        let ledger = Ledger::new(audit.clone(), metrics.audit_unwritten.clone());
+        let site =
+            Site::new(limiter, metrics.clone(), replay, shared, outbox.clone(), ledger, &config.access_log)
+                .map_err(|error| Failure::caused("the access log cannot be opened", &error))?;
         let site = Arc::new(site);
         cooldowns::resume(&site, &config.data)
             .map_err(|error| Failure::caused("the cool-downs in the data folder cannot be read", &error))?;
         let fleet = Arc::new(Fleet::new(metrics.clone()));
-        let board = Switchboard::new(fleet.clone(), metrics.clone(), config.data.join("audit"));
+        let board = Switchboard::new(fleet.clone(), metrics.clone(), audit);
         let store = config.embedded().map(|embedded| open(embedded, &metrics)).transpose()?;
 
         server::probe(&config).map_err(|error| Failure::caused("the edge cannot start", &error))?;
@@ -84,6 +88,8 @@ impl Run {
         let config = Arc::new(config);
         runtime.spawn(reloader.run(config.clone()));
         runtime.spawn(quotas::tend(site.clone()));
+        let told = site.clone();
+        runtime.spawn(async move { told.ledger.keep(&told).await });
         runtime.spawn(cooldowns::keep(site.clone(), config.data.clone()));
         if let Some(shared) = &site.shared {
             // Tried once before anyone asks; if nobody answers, the edge starts all the same.

@@ -4,6 +4,7 @@
 use super::access_log::AccessLog;
 use super::entrance::Entries;
 use super::key_feeds::{Keys, Remembered};
+use super::ledger::Ledger;
 use super::manager;
 use super::outbox::Outbox;
 use super::replay::Replay;
@@ -131,6 +132,8 @@ pub struct Site {
     pub shared: Option<Arc<Shared>>,
     /// What waits for other meshes.
     pub outbox: Arc<Outbox>,
+    /// What tenants' audit logs are told.
+    pub ledger: Ledger,
     /// The access log.
     pub access_log: AccessLog,
     /// What is in force.
@@ -164,6 +167,7 @@ impl Site {
         replay: Arc<Replay>,
         shared: Option<Arc<Shared>>,
         outbox: Arc<Outbox>,
+        ledger: Ledger,
         log: &checked::AccessLogTarget,
     ) -> std::io::Result<Self> {
         Ok(Self {
@@ -173,6 +177,7 @@ impl Site {
             replay,
             shared,
             outbox,
+            ledger,
             live: ArcSwap::from_pointee(None),
             remembered: Arc::default(),
             started: Instant::now(),

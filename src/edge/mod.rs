@@ -29,6 +29,7 @@ mod gate;
 mod headers;
 mod key_feeds;
 mod key_set_feed;
+mod ledger;
 mod limits;
 mod line;
 pub mod live;
@@ -62,6 +63,7 @@ mod verify;
 mod vigil;
 
 pub use access_log::AccessLog;
+pub use ledger::Ledger;
 pub use live::{Live, Site};
 pub use outbox::Outbox;
 pub use replay::{Claim, Replay, Standing};

@@ -62,6 +62,7 @@ pub(super) fn finished(
 fn refused(site: &Site, live: &Live, exchange: &Exchange, rejection: &Rejection) {
     let code = rejection.answer().code;
     site.metrics.refusals.with_label_values(&[code]).inc();
+    site.ledger.refused(exchange, code);
     match rejection {
         Rejection::Limited | Rejection::Crowded => {
             for name in violated(live, exchange) {

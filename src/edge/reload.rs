@@ -160,6 +160,7 @@ impl Reloader {
             return Ok(Change::Unchanged);
         }
         self.apply(&new).await.map_err(|error| error.to_string())?;
+        self.site.ledger.reloaded(&in_force.config, &new).await;
         needs_restart(&in_force.config, &new);
         *in_force = InForce { contents: contents(&new.files), config: Arc::new(new) };
         Ok(Change::Applied)

@@ -98,6 +98,7 @@ impl BackgroundService for Drain {
         if left > 0 {
             tracing::warn!(left, "the time to drain is over; these are cut off");
         }
+        self.site.ledger.flush(&self.site).await;
         tracing::info!(after_ms = began.elapsed().as_millis(), "stopped");
         self.site.access_log.flush();
         std::process::exit(0);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["ids", "secret", "jose", "openclaw"],
     &["config"],
-    &["metrics", "identity", "limits", "signatures", "folder"],
+    &["metrics", "audit", "identity", "limits", "signatures", "folder"],
     &["admission"],
     &["edge", "hub", "store"],
     &["cli"],

@@ -8,6 +8,7 @@ mod house;
 
 mod abuse;
 mod army;
+mod audit;
 mod bridge;
 mod canonical_node;
 mod cli;
@@ -48,6 +49,7 @@ mod replay;
 mod seeing;
 mod service;
 mod shared;
+mod shipping;
 mod shutdown;
 mod signatures;
 mod signing;

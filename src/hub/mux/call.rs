@@ -4,13 +4,13 @@
 use super::super::away::Why;
 use super::super::calls::{CallError, Json};
 use super::super::link::LinkState;
-use super::audit::{Audit, Entry};
 use super::frame;
 use super::queue::Queue;
 use super::session::Who;
 use super::shapes::shaped;
 use super::trunk::{Seat, Trunk};
 use super::wants::Change;
+use crate::audit::{Audit, Entry, now};
 use crate::openclaw::names::{Named, Shape};
 use crate::openclaw::reply;
 use prometheus::IntCounterVec;
@@ -180,14 +180,15 @@ impl Carried {
         let entry = Entry {
             at: now(),
             event,
-            gateway: self.gateway().to_owned(),
-            credential: who.credential.clone(),
+            gateway: Some(self.gateway().to_owned()),
+            credential: Some(who.credential.clone()),
             node: who.node.clone(),
             request: who.request.clone(),
-            method: self.method.to_string(),
+            method: Some(self.method.to_string()),
             approval: decision.id.map(bounded),
             decision: decision.decision.map(bounded),
             outcome: outcome.map(|outcome| bounded(outcome.to_owned())),
+            ..Entry::default()
         };
         let written = self.audit.write(&who.tenant, entry).await;
         if let Err(error) = &written {
@@ -195,11 +196,6 @@ impl Carried {
         }
         written
     }
-}
-
-fn now() -> String {
-    let now = std::time::SystemTime::now();
-    jiff::Timestamp::try_from(now).map(|now| format!("{now:.3}")).unwrap_or_default()
 }
 
 fn bounded(mut text: String) -> String {

@@ -5,7 +5,6 @@
 //! write what clients read; [`wants`] and [`queue`] are what one asked for and what waits for it. Frames:
 //! docs/gateways.md.
 
-pub mod audit;
 mod call;
 mod frame;
 mod queue;

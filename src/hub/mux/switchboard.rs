@@ -3,14 +3,13 @@
 
 use super::super::dial::Dial;
 use super::super::fleet::Fleet;
-use super::audit::Audit;
 use super::trunk::Trunk;
+use crate::audit::Audit;
 use crate::ids::{GatewayId, TenantId};
 use crate::metrics::Metrics;
 use crate::openclaw::Scopes;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use tokio::sync::watch;
 
@@ -24,10 +23,10 @@ pub struct Switchboard {
 }
 
 impl Switchboard {
-    /// Over the fleet's gateways. Decisions are written to files in a folder.
+    /// Over the fleet's gateways. Decisions are written to this log.
     #[must_use]
-    pub fn new(fleet: Arc<Fleet>, metrics: Arc<Metrics>, audit: PathBuf) -> Arc<Self> {
-        Arc::new(Self { fleet, metrics, audit: Audit::new(audit), trunks: Mutex::default() })
+    pub fn new(fleet: Arc<Fleet>, metrics: Arc<Metrics>, audit: Arc<Audit>) -> Arc<Self> {
+        Arc::new(Self { fleet, metrics, audit, trunks: Mutex::default() })
     }
 
     /// The tenant's gateways, and no other's. One that a reload left as it was is the same.

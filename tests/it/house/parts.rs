@@ -64,7 +64,18 @@ pub(crate) fn schemathesis() -> Option<PathBuf> {
     if there.exists() { Some(there) } else { missing("schemathesis") }
 }
 
-/// Where `tests/gateway/install.sh`, `tests/senders/install.sh` and `tests/schemathesis/install.sh` install.
+/// The Python that has Helm's library and the schemas of Kubernetes.
+pub(crate) fn shipping() -> Option<PathBuf> {
+    let folder = cache().join("shipping");
+    if folder.join(".installed").exists() {
+        Some(folder.join("bin/python"))
+    } else {
+        missing("Helm's library")
+    }
+}
+
+/// Where `tests/gateway/install.sh`, `tests/senders/install.sh`, `tests/schemathesis/install.sh` and
+/// `tests/shipping/install.sh` install.
 fn cache() -> PathBuf {
     let named = std::env::var_os("OPENCLAW_EDGE_TEST_CACHE").map(PathBuf::from);
     let home = || Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache/openclaw-edge-tests");

@@ -1,7 +1,11 @@
-//! Who decided what: one file of JSON lines a tenant, each chained to the one before by its SHA-256.
+//! What happened to a tenant and who decided what: one file of JSON lines a tenant, each chained to the one before by
+//! its SHA-256. [`verify()`] reads one and says whether it is whole.
 //!
-//! A decision is on the disk before it goes on to a gateway; what the gateway said to it follows in a
-//! line of its own. Nothing here knows a socket or a gateway.
+//! A line is on the disk when its writer goes on. Nothing here knows a socket, a gateway or a request.
+
+mod verify;
+
+pub use verify::{Broken, Verified, verify};
 
 use crate::ids::TenantId;
 use parking_lot::Mutex;
@@ -24,12 +28,14 @@ const NONE_BEFORE: [u8; 32] = [0; 32];
 pub struct Entry {
     /// When, RFC 3339.
     pub at: String,
-    /// `decision` before it goes on, `outcome` after the gateway has answered.
+    /// `decision` before it goes on, `outcome` after the gateway has answered; `key_used`, `refused`, `config`.
     pub event: &'static str,
     /// The gateway.
-    pub gateway: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
     /// Who: the credential's name.
-    pub credential: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
     /// The node that calls with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
@@ -37,7 +43,8 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
     /// The call.
-    pub method: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
     /// Which approval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<String>,
@@ -47,6 +54,38 @@ pub struct Entry {
     /// What the gateway made of it: `applied`, or the code of its refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
+    /// Which key of the credential was used: `current` or `previous`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<&'static str>,
+    /// When it was, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used: Option<String>,
+    /// The code of a refusal, and how many there were since the last line about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<&'static str>,
+    /// How many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// SHA-256 of the config's text that came into force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+    /// What it changed of the tenant's: names, no values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+}
+
+/// Now, as entries say it: RFC 3339 with milliseconds.
+#[must_use]
+pub fn now() -> String {
+    let now = std::time::SystemTime::now();
+    jiff::Timestamp::try_from(now).map(|now| format!("{now:.3}")).unwrap_or_default()
+}
+
+/// A second of Unix time, as entries say it.
+#[must_use]
+pub fn time(unix: u64) -> String {
+    let time = i64::try_from(unix).ok().and_then(|unix| jiff::Timestamp::from_second(unix).ok());
+    time.map(|time| time.to_string()).unwrap_or_default()
 }
 
 /// A line: an entry, and the hash of the line before it.
