@@ -85,15 +85,16 @@ pub(super) fn last(
     tenant: &TenantId,
     target: &Target,
 ) -> rusqlite::Result<Option<(i64, i64)>> {
-    conn.prepare_cached(
-        "SELECT version, updated_at FROM mesh_history
-         WHERE tenant_id = ?1 AND kind = ?2 AND scope = ?3 AND name = ?4 ORDER BY version DESC LIMIT 1",
-    )?
-    .query_row(params![tenant.as_str(), target.kind.as_str(), target.scope, target.name], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })
-    .optional()
+    conn.prepare_cached(LAST)?
+        .query_row(params![tenant.as_str(), target.kind.as_str(), target.scope, target.name], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()
 }
+
+/// Reads [`last`].
+pub(super) const LAST: &str = "SELECT version, updated_at FROM mesh_history
+         WHERE tenant_id = ?1 AND kind = ?2 AND scope = ?3 AND name = ?4 ORDER BY version DESC LIMIT 1";
 
 /// Forgets versions up to this one.
 ///

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 /// Our tables in memory, for tests of single statements.
 pub(in crate::store) fn open_memory() -> Connection {
     let conn = Connection::open_in_memory().unwrap();
+    schema::settle(&conn).unwrap();
     schema::create(&conn).unwrap();
     conn
 }

@@ -11,7 +11,7 @@ use crate::store::model::{
 use crate::store::search::Looked;
 use crate::store::testing::{memory, skill, tenant};
 use proptest::prelude::{prop, prop_assert_eq, proptest};
-use rusqlite::Connection;
+use rusqlite::{Connection, StatementStatus};
 use std::collections::BTreeMap;
 
 /// Upkeep that leaves everything but what has expired.
@@ -118,6 +118,18 @@ fn filters_narrow_and_none_of_them_leaves_the_tenant() {
     assert_eq!(find(Filter { updated_since: Some(5), ..all.clone() }), ["a/3", "b/1", "a/2"]);
     let both = Filter { prefix: Some("a/".into()), node: Some("ceo".into()), updated_since: Some(4), ..all };
     assert_eq!(find(both), ["a/2"]);
+}
+
+#[test]
+fn statements_are_prepared_once_whatever_is_bound() {
+    let conn = open_memory();
+    for n in 0..5 {
+        put(&conn, &tenant("acme"), memory("mesh", &format!("k{n}"), "1"), 5);
+    }
+    // There are partial indexes on its table, by which a plan could depend on values.
+    let asked = conn.prepare_cached(history::LAST).unwrap();
+    let told = [StatementStatus::Run, StatementStatus::RePrepare].map(|status| asked.get_status(status));
+    assert_eq!(told, [5, 0]);
 }
 
 #[test]
