@@ -3,6 +3,7 @@
 use super::federation::Arrived;
 use super::live::{Live, Passage, Site};
 use super::replay::Claim;
+use super::screen::Trace;
 use super::shared::Spent;
 use super::tls::Secured;
 use super::upstream::Pool;
@@ -24,6 +25,8 @@ pub(super) struct Exchange {
     pub(super) secured: Option<Arc<Secured>>,
     /// The Host field as it came.
     pub(super) host: Option<HeaderValue>,
+    /// The trace that it came on.
+    pub(super) trace: Option<Trace>,
     /// Who is not known comes with a browser that may be asked for a key.
     pub(super) asks: bool,
     /// What admission said before there was a session, for the session to go on with.
@@ -83,6 +86,7 @@ impl Exchange {
             trail: Trail::default(),
             secured: None,
             host: None,
+            trace: None,
             asks: false,
             verdict: None,
             admitted: None,

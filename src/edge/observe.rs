@@ -167,6 +167,9 @@ fn line(
 ) -> Line {
     let trail = &exchange.trail;
     let mut line = Line::begin(exchange.request_id.as_str());
+    if let Some(trace) = &exchange.trace {
+        line.word(member!("trace"), trace.id().as_bytes());
+    }
     if let Some(client) = trail.client {
         line.word(member!("client"), AddressText::of(client).as_bytes());
     }

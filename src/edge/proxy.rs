@@ -11,6 +11,7 @@ use super::live::{Live, Site};
 use super::observe::{self, Seen};
 use super::quotas;
 use super::respond;
+use super::screen::Trace;
 use super::shared;
 use super::sign;
 use super::tls::Secured;
@@ -73,6 +74,7 @@ pub(super) fn admit(
         exchange.request_id = id;
     }
     exchange.host = fields.get(header::HOST).cloned();
+    exchange.trace = Trace::of(fields);
     let host = exchange.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
     let certificate = exchange.secured.as_ref().and_then(|secured| secured.certificate(&live.entries));
     let view = Head { peer, method, host, path, fields, certificate };

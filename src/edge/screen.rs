@@ -195,7 +195,7 @@ pub(super) fn subject(exchange: &super::exchange::Exchange, live: &Live, route: 
     })
 }
 
-/// The trace that a socket was opened on (W3C Trace Context).
+/// The trace that a request came on, or a socket was opened on (W3C Trace Context).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trace {
     /// 32 hex digits.
@@ -205,7 +205,7 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    /// What the upgrade's `traceparent` says, if it is one.
+    /// What `traceparent` says, if it is one.
     pub(super) fn of(fields: &HeaderMap) -> Option<Self> {
         let mut values = fields.get_all("traceparent").iter();
         let text = values.next()?.to_str().ok()?;
@@ -223,6 +223,11 @@ impl Trace {
             && parts.next().is_none()
             && values.next().is_none();
         good.then(|| Self { id: id.to_owned(), flags: flags.to_owned() })
+    }
+
+    /// Its 32 hex digits, as lines of the access log have it.
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 
     /// A span of its own for one call.

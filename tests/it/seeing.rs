@@ -178,6 +178,23 @@ fn every_series_that_the_edge_tells_has_a_row_and_every_row_a_source() {
 }
 
 #[test]
+fn a_trace_goes_on_to_the_upstream_and_into_the_access_log_and_nothing_else_does() {
+    let upstream = Double::mirror();
+    let edge = Edge::start(&Site::keyed(&upstream));
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let answer = edge.caller(ACME).with("traceparent", trace).get("/x").expect(200);
+    assert_eq!(upstream.only().field("traceparent"), Some(trace));
+    assert_eq!(edge.log_line(&answer)["trace"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    // A refused request has one too.
+    let answer = edge.client().with("traceparent", trace).get("/x").refused(401, "unauthorized");
+    assert_eq!(edge.log_line(&answer)["trace"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    for none in ["", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "\"}{", "00-4BF92F"] {
+        let answer = edge.caller(ACME).with("traceparent", none).get("/x").expect(200);
+        assert_eq!(edge.log_line(&answer)["trace"], serde_json::Value::Null, "{none}");
+    }
+}
+
+#[test]
 fn every_alert_has_an_entry_in_the_runbook_and_every_entry_an_alert() {
     let rules = read("conf/alerts.yaml");
     let runbook = read("docs/runbook.md");
