@@ -9,7 +9,7 @@ use super::exchange::{Exchange, SocketEnd};
 use super::headers;
 use super::live::{Live, Site};
 use super::relay;
-use super::screen::{self, Screen};
+use super::screen::{self, Screen, Trace};
 use super::tunnel::{self, Outcome, PIPE};
 use super::vigil::{self, Watch};
 use crate::admission::Rejection;
@@ -67,8 +67,10 @@ pub(super) async fn serve(
     session.write_response_header(tunnel::switching(accept, None, exchange)?, false).await?;
     session.set_read_timeout(None);
     site.metrics.websockets.with_label_values(&["relayed"]).inc();
-    let screen = Screen::to_many(site, route.call_rules(exchange.trail.tariff()), (subject, &credential));
-    let watch = vigil::over(site, exchange, &session.req_header().headers, None);
+    let fields = &session.req_header().headers;
+    let rules = route.call_rules(exchange.trail.tariff());
+    let screen = Screen::to_many(site, rules, (subject, &credential), Trace::of(fields));
+    let watch = vigil::over(site, exchange, fields, None);
     exchange.socket = Some(run(site, session, hub, watch, screen).await);
     Ok(Outcome::Relayed)
 }

@@ -84,11 +84,12 @@ impl<'l> Screen<'l> {
         }
     }
 
-    /// A socket to the multiplexer, whose callers are operators.
+    /// A socket to the multiplexer, whose callers are operators; to which gateways a trace goes on is decided there.
     pub(super) fn to_many(
         site: &'l Site,
         rules: &'l RuleSet,
         (subject, credential): (Subject, &Credential),
+        trace: Option<Trace>,
     ) -> Self {
         Self {
             leads: Leads::ToMany,
@@ -97,7 +98,7 @@ impl<'l> Screen<'l> {
             subject,
             scopes: credential.gateway,
             role: Role::Operator,
-            trace: None,
+            trace,
             patience: Patience::new(MANYS_PATIENCE),
             passed: site.metrics.calls.with_label_values(&["passed"]),
             refused: 0,

@@ -195,10 +195,13 @@ async fn stream(
     State(hub): State<Hub>,
     caller: Caller,
     RawQuery(query): RawQuery,
+    fields: HeaderMap,
 ) -> Result<Response, Refusal> {
     let query = Query::read(query.as_deref(), Takes::Events)?;
     let gateways = chosen(&hub, &caller, &query)?;
-    Ok(events::stream(&hub, &caller.tenant, &gateways, query.gateways)?.into_response())
+    // One that cannot be read is one that is not known.
+    let last = fields.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
+    Ok(events::stream(&hub, &caller.tenant, &gateways, query.gateways, last)?.into_response())
 }
 
 /// The gateways that a filter names, or all of the caller's. One that is not the caller's is not there.

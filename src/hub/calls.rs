@@ -5,6 +5,7 @@
 use super::away::Why;
 use crate::openclaw::incoming::Fault;
 use parking_lot::Mutex;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -89,14 +90,35 @@ struct Open {
     session: Option<u64>,
     sessions: u64,
     last: u64,
-    calls: HashMap<u64, oneshot::Sender<Outcome>>,
+    calls: HashMap<u64, Call>,
+}
+
+/// A call on the way.
+#[derive(Debug)]
+struct Call {
+    /// Where its next answer goes.
+    next: oneshot::Sender<Outcome>,
+    /// Where the one after that goes, if the next only says that the call was accepted.
+    then: Option<oneshot::Sender<Outcome>>,
+}
+
+/// How often a call is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// Once.
+    One,
+    /// Again, if the first answer says `accepted`.
+    Two,
 }
 
 /// A call that waits: its id, the session it belongs to, and where its answer comes.
+#[derive(Debug)]
 pub(super) struct Ticket {
     pub(super) id: u64,
     pub(super) session: u64,
     pub(super) answer: oneshot::Receiver<Outcome>,
+    /// Where the second answer comes; closed as soon as there will be none.
+    pub(super) then: Option<oneshot::Receiver<Outcome>>,
     waiting: Arc<Waiting>,
 }
 
@@ -114,19 +136,46 @@ pub(super) enum NoTicket {
     Busy,
 }
 
+impl Open {
+    /// Where an answer goes; after its last one a call is forgotten.
+    fn next(&mut self, id: u64, outcome: &Outcome) -> Option<oneshot::Sender<Outcome>> {
+        let call = self.calls.get_mut(&id)?;
+        match call.then.take_if(|_| outcome.as_ref().is_ok_and(is_accepted)) {
+            Some(then) => Some(std::mem::replace(&mut call.next, then)),
+            None => self.calls.remove(&id).map(|call| call.next),
+        }
+    }
+}
+
+/// Whether an answer says that its call was accepted.
+fn is_accepted(payload: &Json) -> bool {
+    #[derive(Deserialize)]
+    struct Says {
+        status: String,
+    }
+    payload.read::<Says>().is_ok_and(|says| says.status == "accepted")
+}
+
 impl Waiting {
-    /// A place for one more answer.
-    pub(super) fn ticket(self: &Arc<Self>) -> Result<Ticket, NoTicket> {
+    /// A place for one more call.
+    pub(super) fn ticket(self: &Arc<Self>, answers: Answers) -> Result<Ticket, NoTicket> {
         let mut open = self.0.lock();
         let session = open.session.ok_or(NoTicket::Away)?;
         if open.calls.len() >= MOST {
             return Err(NoTicket::Busy);
         }
-        let (sender, answer) = oneshot::channel();
+        let (next, answer) = oneshot::channel();
+        let (later, then) = match answers {
+            Answers::One => (None, None),
+            Answers::Two => {
+                let (sender, receiver) = oneshot::channel();
+                (Some(sender), Some(receiver))
+            }
+        };
         open.last += 1;
         let id = open.last;
-        open.calls.insert(id, sender);
-        Ok(Ticket { id, session, answer, waiting: self.clone() })
+        open.calls.insert(id, Call { next, then: later });
+        Ok(Ticket { id, session, answer, then, waiting: self.clone() })
     }
 
     /// A session begins.
@@ -146,15 +195,15 @@ impl Waiting {
         };
         for (_, call) in calls {
             // Who no longer waits needs no answer.
-            let _ = call.send(Err(CallError::Away(why.clone())));
+            let _ = call.next.send(Err(CallError::Away(why.clone())));
         }
     }
 
     /// Hands an answer to whoever waits for it.
     pub(super) fn answer(&self, id: &str, outcome: Outcome) {
-        let call = id.parse().ok().and_then(|id: u64| self.0.lock().calls.remove(&id));
-        if let Some(call) = call {
-            let _ = call.send(outcome);
+        let sender = id.parse().ok().and_then(|id| self.0.lock().next(id, &outcome));
+        if let Some(sender) = sender {
+            let _ = sender.send(outcome);
         }
     }
 
@@ -188,9 +237,9 @@ mod tests {
     #[test]
     fn who_gives_up_leaves_nothing_behind() {
         let waiting = Arc::new(Waiting::default());
-        assert!(matches!(waiting.ticket(), Err(NoTicket::Away)));
+        assert!(matches!(waiting.ticket(Answers::One), Err(NoTicket::Away)));
         waiting.begin();
-        let ticket = waiting.ticket().unwrap();
+        let ticket = waiting.ticket(Answers::One).unwrap();
         assert_eq!(waiting.len(), 1);
         drop(ticket);
         assert_eq!(waiting.len(), 0);
@@ -200,13 +249,14 @@ mod tests {
     fn an_answer_comes_to_its_own_call() {
         let waiting = Arc::new(Waiting::default());
         waiting.begin();
-        let (mut one, mut two) = (waiting.ticket().unwrap(), waiting.ticket().unwrap());
+        let (mut one, mut two) =
+            (waiting.ticket(Answers::One).unwrap(), waiting.ticket(Answers::One).unwrap());
         waiting.answer("nobody", Ok(null()));
         waiting.answer(&two.id.to_string(), Ok(null()));
         assert!(one.answer.try_recv().is_err() && two.answer.try_recv().unwrap().is_ok());
         waiting.end(&Why::Silent);
         assert!(matches!(one.answer.try_recv(), Ok(Err(CallError::Away(Why::Silent)))));
-        assert!(matches!(waiting.ticket(), Err(NoTicket::Away)));
+        assert!(matches!(waiting.ticket(Answers::One), Err(NoTicket::Away)));
         assert!(waiting.begin() > one.session);
     }
 
@@ -214,9 +264,51 @@ mod tests {
     fn waiting_is_bounded() {
         let waiting = Arc::new(Waiting::default());
         waiting.begin();
-        let tickets: Vec<Ticket> = (0..MOST).map(|_| waiting.ticket().unwrap()).collect();
-        assert!(matches!(waiting.ticket(), Err(NoTicket::Busy)));
+        let tickets: Vec<Ticket> = (0..MOST).map(|_| waiting.ticket(Answers::One).unwrap()).collect();
+        assert!(matches!(waiting.ticket(Answers::One), Err(NoTicket::Busy)));
         drop(tickets);
-        assert!(waiting.ticket().is_ok());
+        assert!(waiting.ticket(Answers::One).is_ok());
+    }
+    fn said(payload: &str) -> Json {
+        let frame = Utf8Bytes::from(payload);
+        Json::of(&frame, Some(serde_json::from_str(&frame).unwrap()))
+    }
+
+    #[test]
+    fn a_call_that_was_accepted_is_answered_again() {
+        let waiting = Arc::new(Waiting::default());
+        waiting.begin();
+        let mut ticket = waiting.ticket(Answers::Two).unwrap();
+        let (id, mut then) = (ticket.id.to_string(), ticket.then.take().unwrap());
+        waiting.answer(&id, Ok(said(r#"{"status":"accepted","runId":"r"}"#)));
+        assert!(ticket.answer.try_recv().unwrap().unwrap().get().contains("runId"));
+        assert_eq!((waiting.len(), then.try_recv().is_err()), (1, true));
+        waiting.answer(&id, Ok(said(r#"{"status":"accepted","again":true}"#)));
+        assert!(then.try_recv().unwrap().unwrap().get().contains("again"));
+        assert_eq!(waiting.len(), 0);
+        // A gateway that goes away in between answers too.
+        let mut ticket = waiting.ticket(Answers::Two).unwrap();
+        waiting.answer(&ticket.id.to_string(), Ok(said(r#"{"status":"accepted"}"#)));
+        waiting.end(&Why::Silent);
+        let then = ticket.then.as_mut().unwrap().try_recv();
+        assert!(matches!(then, Ok(Err(CallError::Away(Why::Silent)))), "{then:?}");
+    }
+
+    #[test]
+    fn any_other_first_answer_is_the_last() {
+        let waiting = Arc::new(Waiting::default());
+        waiting.begin();
+        for payload in [r#"{"status":"ok"}"#, "{}", "null", r#"{"status":["accepted"]}"#] {
+            let mut ticket = waiting.ticket(Answers::Two).unwrap();
+            waiting.answer(&ticket.id.to_string(), Ok(said(payload)));
+            assert!(ticket.answer.try_recv().unwrap().is_ok(), "{payload}");
+            assert_eq!(waiting.len(), 0, "{payload}");
+            let then = ticket.then.as_mut().unwrap().try_recv();
+            assert_eq!(then.unwrap_err(), oneshot::error::TryRecvError::Closed, "{payload}");
+        }
+        let mut ticket = waiting.ticket(Answers::One).unwrap();
+        waiting.answer(&ticket.id.to_string(), Ok(said(r#"{"status":"accepted"}"#)));
+        assert!(ticket.answer.try_recv().unwrap().is_ok() && ticket.then.is_none());
+        assert_eq!(waiting.len(), 0);
     }
 }

@@ -4,14 +4,14 @@
 //! A reload makes a new list and keeps, of each gateway that is reached as before, the connection that it has.
 
 use super::dial::Dial;
-use super::feed::{Feeds, Told};
+use super::feed::{Feeds, Listening, Place};
 use super::operator::Operator;
 use crate::config::checked::{Access, Config, PathPattern, Route, Segment, Target};
 use crate::ids::{GatewayId, Scope, TenantId};
 use crate::metrics::Metrics;
 use arc_swap::ArcSwap;
 use std::sync::Arc;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 /// All gateways of one config; swapped whole on reload.
 #[derive(Debug)]
@@ -118,9 +118,9 @@ impl Fleet {
         self.army.load().iter().any(|scopes| scopes.iter().all(&has))
     }
 
-    /// What happens at the tenant's gateways from now on, and how many of the tenant listen with this one.
-    pub(super) fn listen(&self, tenant: &TenantId) -> (broadcast::Receiver<Told>, usize) {
-        self.feeds.listen(tenant)
+    /// What happens at the tenant's gateways from now on, and what has happened since a listener was last there.
+    pub(super) fn listen(&self, tenant: &TenantId, after: Option<Place>) -> Listening {
+        self.feeds.listen(tenant, after)
     }
 }
 

@@ -5,7 +5,7 @@
 //! ask what is for those to decide who hold it.
 
 use super::away::{Backoff, Why};
-use super::calls::{CallError, Json, NoTicket, Outcome, Refusal, Waiting};
+use super::calls::{Answers, CallError, Json, NoTicket, Outcome, Refusal, Ticket, Waiting};
 use super::dial::{Dial, Failed, Socket, closed};
 use crate::metrics::Metrics;
 use crate::openclaw::Scopes;
@@ -18,7 +18,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
@@ -130,6 +130,45 @@ struct Core {
     heard_ms: AtomicU64,
 }
 
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// Its parameters.
+    pub params: &'a RawValue,
+    /// The trace that it is on, as a JSON text; gateways that would refuse it do not hear of it.
+    pub trace: Option<&'a str>,
+    /// How often it may be answered.
+    pub answers: Answers,
+}
+
+/// A call's first answer.
+#[derive(Debug)]
+pub struct Answered {
+    /// What the gateway said.
+    pub payload: Json,
+    /// Its second answer, where one may follow.
+    pub later: Option<Later>,
+}
+
+/// A second answer that is on its way. Who drops it gets none.
+#[derive(Debug)]
+pub struct Later {
+    then: oneshot::Receiver<Outcome>,
+    _ticket: Ticket,
+}
+
+impl Later {
+    /// The answer; none when the first was the last.
+    pub async fn answer(self, within: Duration) -> Option<Outcome> {
+        match tokio::time::timeout(within, self.then).await {
+            Ok(outcome) => outcome.ok(),
+            Err(_) => Some(Err(CallError::TimedOut)),
+        }
+    }
+}
+
 /// A call that is to be written.
 struct Order {
     session: u64,
@@ -159,7 +198,16 @@ impl Link {
     /// # Errors
     /// [`CallError`]; a gateway that is away is told at once.
     pub async fn call(&self, method: &str, params: &RawValue, within: Duration) -> Outcome {
-        let outcome = match tokio::time::timeout(within, self.ask(method, params)).await {
+        let question = Question { method, params, trace: None, answers: Answers::One };
+        self.ask(question, within).await.map(|answered| answered.payload)
+    }
+
+    /// The same for calls that say more of themselves.
+    ///
+    /// # Errors
+    /// [`CallError`]; a gateway that is away is told at once.
+    pub async fn ask(&self, question: Question<'_>, within: Duration) -> Result<Answered, CallError> {
+        let outcome = match tokio::time::timeout(within, self.first(question)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(CallError::TimedOut),
         };
@@ -174,19 +222,34 @@ impl Link {
         outcome
     }
 
-    async fn ask(&self, method: &str, params: &RawValue) -> Outcome {
-        let mut ticket = self.core.waiting.ticket().map_err(|no| match no {
+    async fn first(&self, question: Question<'_>) -> Result<Answered, CallError> {
+        let mut ticket = self.core.waiting.ticket(question.answers).map_err(|no| match no {
             NoTicket::Away => CallError::Away(self.why()),
             NoTicket::Busy => CallError::Busy,
         })?;
-        let (id, method, params) = (ticket.id, serde_json::Value::from(method), params.get());
-        let text = format!(r#"{{"type":"req","id":"{id}","method":{method},"params":{params}}}"#);
+        let (id, method) = (ticket.id, serde_json::Value::from(question.method));
+        let params = question.params.get();
+        let text = match question.trace.filter(|_| self.takes_traces()) {
+            None => format!(r#"{{"type":"req","id":"{id}","method":{method},"params":{params}}}"#),
+            Some(trace) => format!(
+                r#"{{"type":"req","id":"{id}","method":{method},"params":{params},"traceparent":{trace}}}"#
+            ),
+        };
         let order = Order { session: ticket.session, text };
         // The task ends with the link, and whoever calls holds that.
         self.orders.send(order).await.map_err(|_| CallError::Away(Why::Untried))?;
-        match (&mut ticket.answer).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(CallError::Away(self.why())),
+        let payload = match (&mut ticket.answer).await {
+            Ok(outcome) => outcome?,
+            Err(_) => return Err(CallError::Away(self.why())),
+        };
+        let later = ticket.then.take().map(|then| Later { then, _ticket: ticket });
+        Ok(Answered { payload, later })
+    }
+
+    fn takes_traces(&self) -> bool {
+        match &*self.core.state.borrow() {
+            LinkState::Here(hello) => hello.takes_traces,
+            LinkState::Connecting | LinkState::Away(_) => false,
         }
     }
 

@@ -1,9 +1,9 @@
 //! A link and a stand-in for its gateway, over real sockets: what real gateways do is in `tests/it`.
 
 use super::away::Why;
-use super::calls::CallError;
+use super::calls::{Answers, CallError};
 use super::dial::Dial;
-use super::link::{Link, LinkState, Signal};
+use super::link::{Link, LinkState, Question, Signal};
 use crate::config::checked::GatewayUrl;
 use crate::ids::{GatewayId, TenantId};
 use crate::metrics::Metrics;
@@ -52,11 +52,16 @@ impl Bench {
 
     /// Lets the link in.
     async fn hello(&self) -> Socket {
+        self.hello_of("2026.9.6").await
+    }
+
+    /// The same as a gateway of this version.
+    async fn hello_of(&self, version: &str) -> Socket {
         let mut socket = self.socket().await;
         let connect = challenged(&mut socket).await;
         assert_eq!(connect["params"]["auth"], json!({"token": "gateway-secret"}));
         assert_eq!(connect["params"]["scopes"], json!(["operator.read"]));
-        let payload = json!({"type": "hello-ok", "protocol": 4, "server": {"version": "2026.9.6"},
+        let payload = json!({"type": "hello-ok", "protocol": 4, "server": {"version": version},
             "auth": {"scopes": ["operator.read"], "deviceToken": "t"}, "policy": {"tickIntervalMs": 1000}});
         send(&mut socket, &json!({"type": "res", "id": connect["id"], "ok": true, "payload": payload})).await;
         socket
@@ -104,6 +109,65 @@ async fn challenged(socket: &mut Socket) -> Value {
 
 fn empty() -> Box<RawValue> {
     RawValue::from_string("{}".into()).unwrap()
+}
+
+#[tokio::test]
+async fn a_trace_goes_to_gateways_that_take_it() {
+    for (version, wanted) in [("2026.9.6", json!("00-1")), ("2026.4.29", Value::Null)] {
+        let bench = Bench::new().await;
+        let mut socket = bench.hello_of(version).await;
+        bench.here().await;
+        let params = empty();
+        let question =
+            Question { method: "a", params: &params, trace: Some("\"00-1\""), answers: Answers::One };
+        let gateway = async {
+            let asked = next(&mut socket).await;
+            send(&mut socket, &json!({"type": "res", "id": asked["id"], "ok": true})).await;
+            asked
+        };
+        let (answered, asked) = tokio::join!(bench.link.ask(question, LONG), gateway);
+        assert!(answered.unwrap().later.is_none());
+        assert_eq!(asked["traceparent"], wanted, "{version}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_answer_comes_when_the_first_said_so() {
+    let bench = Bench::new().await;
+    let mut socket = bench.hello().await;
+    bench.here().await;
+    let params = empty();
+    let question = Question { method: "agent", params: &params, trace: None, answers: Answers::Two };
+    let gateway = async {
+        let id = next(&mut socket).await["id"].take();
+        for status in ["accepted", "ok"] {
+            send(&mut socket, &json!({"type": "res", "id": id, "ok": true, "payload": {"status": status}}))
+                .await;
+        }
+    };
+    let (first, ()) = tokio::join!(bench.link.ask(question, LONG), gateway);
+    let first = first.unwrap();
+    assert_eq!(first.payload.get(), r#"{"status":"accepted"}"#);
+    let second = first.later.unwrap().answer(LONG).await.unwrap().unwrap();
+    assert_eq!(second.get(), r#"{"status":"ok"}"#);
+    // It may not come in time, and a gateway that breaks off has said all.
+    let gateway = async {
+        for _ in 0..2 {
+            let id = next(&mut socket).await["id"].take();
+            let payload = json!({"status": "accepted"});
+            send(&mut socket, &json!({"type": "res", "id": id, "ok": true, "payload": payload})).await;
+        }
+        drop(socket);
+    };
+    let late = async {
+        let first = bench.link.ask(question, LONG).await.unwrap();
+        let late = first.later.unwrap().answer(Duration::from_millis(50)).await;
+        let first = bench.link.ask(question, LONG).await.unwrap();
+        (late, first.later.unwrap().answer(LONG).await)
+    };
+    let ((late, away), ()) = tokio::join!(late, gateway);
+    assert!(matches!(late, Some(Err(CallError::TimedOut))), "{late:?}");
+    assert!(matches!(away, Some(Err(CallError::Away(_)))), "{away:?}");
 }
 
 #[tokio::test]

@@ -10,6 +10,9 @@ pub const MAX_DEPTH: u32 = 128;
 /// Most bytes of an id, quotes included: it is sent back.
 pub const MAX_ID: usize = 512;
 
+/// Most bytes of a `traceparent`, as gateways have it.
+const MAX_TRACE: usize = 128;
+
 /// A request frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Call<'a> {
@@ -19,6 +22,9 @@ pub struct Call<'a> {
     pub method: &'a str,
     /// Whether it brings a trace of its own.
     pub is_traced: bool,
+    /// That trace as it stands there, quotes included: a text without escapes that gateways would take. None
+    /// where it is anything else.
+    pub trace: Option<&'a str>,
     /// Where its last brace stands.
     pub close: usize,
     /// For sockets that lead to many gateways: which one, as `gatewayId` has it. None where that is missing, no
@@ -84,6 +90,7 @@ pub fn read(text: &[u8]) -> Result<Call<'_>, (Fault, Option<&str>)> {
         id,
         method,
         is_traced: members.trace.is_some(),
+        trace: members.trace(),
         close,
         gateway: members.gateway(),
         params: members.params.and_then(|params| std::str::from_utf8(params).ok()),
@@ -125,6 +132,16 @@ impl<'a> Members<'a> {
         match self.gateway? {
             [b'"', inner @ .., b'"'] if inner.iter().all(|b| *b >= 0x20 && *b != b'\\') => {
                 std::str::from_utf8(inner).ok()
+            }
+            _ => None,
+        }
+    }
+
+    fn trace(&self) -> Option<&'a str> {
+        let trace = self.trace?;
+        match trace {
+            [b'"', inner @ .., b'"'] if inner.len() <= MAX_TRACE && inner.iter().all(|b| is_plain(*b)) => {
+                std::str::from_utf8(trace).ok()
             }
             _ => None,
         }
@@ -182,6 +199,11 @@ impl<'a> Members<'a> {
         };
         if place.replace(value).is_some() { Err(Fault::Repeated) } else { Ok(()) }
     }
+}
+
+/// Printable ASCII that needs no escape in a text.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x20..0x7f) && !matches!(byte, b'"' | b'\\')
 }
 
 fn blank(text: &[u8], mut at: usize) -> usize {
@@ -269,6 +291,25 @@ mod tests {
         assert_eq!(check(odd), Ok(("\"\\u0041\"", "cron.list")));
         let traced = read(br#"{"type":"req","id":"a","method":"m","traceparent":"00-1"}"#).unwrap();
         assert!(traced.is_traced && traced.close == 56, "{traced:?}");
+        assert_eq!(traced.trace, Some("\"00-1\""));
+    }
+
+    #[test]
+    fn a_trace_is_a_plain_text_that_gateways_take() {
+        let long = |count: usize| format!("\"{}\"", "x".repeat(count));
+        for (trace, good) in [
+            (long(0), true),
+            (long(128), true),
+            (long(129), false),
+            ("7".to_owned(), false),
+            ("\"\\u0041\"".to_owned(), false),
+            ("\"\u{e9}\"".to_owned(), false),
+            ("[\"a\"]".to_owned(), false),
+        ] {
+            let text = format!("{{\"type\":\"req\",\"id\":\"a\",\"method\":\"m\",\"traceparent\":{trace}}}");
+            let call = read(text.as_bytes()).unwrap();
+            assert_eq!((call.is_traced, call.trace), (true, good.then_some(trace.as_str())));
+        }
     }
 
     #[test]

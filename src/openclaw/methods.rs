@@ -28,6 +28,15 @@ pub struct Method {
 /// How many methods the table has.
 pub const COUNT: usize = 482;
 
+/// Calls that are answered at once with `accepted` and again when what they began has ended.
+const ANSWERED_TWICE: [&str; 3] = ["agent", "exec.approval.request", "plugin.approval.request"];
+
+/// Whether a second answer may follow the first.
+#[must_use]
+pub fn is_answered_twice(name: &str) -> bool {
+    ANSWERED_TWICE.contains(&name)
+}
+
 /// A line of the table: where its name stands, and what it needs.
 #[derive(Clone, Copy)]
 struct Line {

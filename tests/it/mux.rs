@@ -61,6 +61,7 @@ fn one_socket_leads_to_all_gateways_of_its_tenant_and_to_no_other() {
     jobs_and_tasks_are_told(&edge);
     subscriptions_are_each_clients_own(&edge);
     an_approval_is_decided_and_written_down(&edge, ceo.address());
+    a_call_that_was_accepted_is_answered_again(&edge, &ceo);
     a_gateway_goes_and_comes_back(&edge, &mut ceo);
     a_reload_ends_what_is_gone_and_nothing_else(&edge, &both, &one);
 
@@ -315,6 +316,36 @@ fn an_approval_is_decided_and_written_down(edge: &Edge, gateway: SocketAddr) {
     }
     assert_eq!((&lines[1]["outcome"], &lines[3]["outcome"]), (&json!("INVALID_REQUEST"), &json!("applied")));
     assert_eq!(lines[2]["approval"], id.as_str());
+}
+
+fn two_phases() -> Value {
+    json!({"command": "true", "cwd": "/tmp", "host": "gateway", "security": "allowlist", "ask": "always",
+        "timeoutMs": 60_000, "twoPhase": true})
+}
+
+/// Under the same id. Who decides must be on another connection than who asks.
+fn a_call_that_was_accepted_is_answered_again(edge: &Edge, gateway: &RealGateway) {
+    let (mut one, mut other) = (Page::at(edge, BOSS, "ceo"), gateway.admin());
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    one.send(&json!({"gatewayId": "ceo", "type": "req", "id": "two", "method": "exec.approval.request",
+        "params": two_phases(), "traceparent": trace}));
+    let first = one.answer("two");
+    assert_eq!(first["payload"]["status"], "accepted", "{first}");
+    let id = &first["payload"]["id"];
+    other.call("exec.approval.resolve", &json!({"id": id, "decision": "allow-once"}));
+    let second = one.answer("two");
+    assert_eq!(
+        (&second["ok"], &second["payload"]["decision"]),
+        (&json!(true), &json!("allow-once")),
+        "{second}"
+    );
+    // A trace that gateways would refuse is refused here.
+    for odd in [json!(7), json!("x".repeat(129))] {
+        one.send(
+            &json!({"gatewayId": "ceo", "type": "req", "id": "odd", "method": "health", "traceparent": odd}),
+        );
+        assert_eq!(one.answer("odd")["error"]["code"], "INVALID_REQUEST");
+    }
 }
 
 fn a_gateway_goes_and_comes_back(edge: &Edge, gateway: &mut RealGateway) {

@@ -44,6 +44,7 @@ fn mission_control_knows_what_a_real_gateway_does() {
     let (good, bad) = work(&mut admin);
     tasks_and_jobs_are_there(&edge, &good, &bad);
     what_happened_was_told(&mut events, &good);
+    a_stream_goes_on_where_it_broke_off(&edge, &mut admin, &good);
     filters_and_pages_hold(&edge);
     what_is_away_is_one_error(&edge);
     nobody_else_sees_anything(&edge);
@@ -142,6 +143,45 @@ fn what_happened_was_told(events: &mut Events, good: &str) {
     }
     assert_eq!(names[0], "gateway");
     assert!(names.iter().any(|name| name == "task") && names.iter().any(|name| name == "job"), "{names:?}");
+}
+
+/// What happens while nobody listens is told to who comes back, and nothing twice.
+fn a_stream_goes_on_where_it_broke_off(edge: &Edge, admin: &mut Admin, job: &str) {
+    let caller = edge.caller(VIEWER);
+    let open = |last: Option<&str>| Events::open(&caller, "/api/events?gateway=ceo", last).expect("a stream");
+    let first = open(None).next().expect("how it stands");
+    assert_eq!(first.name, "gateway");
+    admin.call("cron.update", &json!({"id": job, "patch": {"name": "echo-again"}}));
+    until("the new name", START, || {
+        row(&get(edge, "/api/jobs")["jobs"], "name", "echo-again").is_some().then_some(())
+    });
+    let mut again = open(Some(&first.id));
+    let (mut seen, mut ids) = (Vec::new(), Vec::new());
+    while !seen.iter().any(|told: &String| told.contains("echo-again")) {
+        let event = again.next().expect("the stream goes on");
+        assert_ne!((event.name.as_str(), event.id.is_empty()), ("gateway", true), "{event:?}");
+        seen.push(event.data);
+        ids.push(event.id);
+    }
+    // From the last one on, it does not come again.
+    let last = ids.last().expect("an event").clone();
+    let told = ids.len();
+    ids.dedup();
+    assert_eq!(ids.len(), told, "{ids:?}");
+    admin.call("cron.update", &json!({"id": job, "patch": {"name": "echo-job"}}));
+    let mut later = open(Some(&last));
+    let next = loop {
+        let event = later.next().expect("the stream goes on");
+        if event.name == "job" {
+            break event;
+        }
+    };
+    assert!(next.data.contains("echo-job") && !next.data.contains("echo-again"), "{next:?}");
+    // One that is not known is told so, and begins anew.
+    let mut lost = open(Some("0-1"));
+    let (missed, stands) = (lost.next().expect("an event"), lost.next().expect("an event"));
+    assert_eq!((missed.name.as_str(), missed.data.as_str()), ("missed", "{\"events\":null}"));
+    assert_eq!(stands.name, "gateway");
 }
 
 fn filters_and_pages_hold(edge: &Edge) {

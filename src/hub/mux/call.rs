@@ -2,8 +2,8 @@
 //! the client knows. Decisions on approvals are written down before they go on.
 
 use super::super::away::Why;
-use super::super::calls::{CallError, Json};
-use super::super::link::LinkState;
+use super::super::calls::{Answers, CallError, Json};
+use super::super::link::{Answered, Later, LinkState, Question};
 use super::frame;
 use super::queue::Queue;
 use super::session::Who;
@@ -11,6 +11,7 @@ use super::shapes::shaped;
 use super::trunk::{Seat, Trunk};
 use super::wants::Change;
 use crate::audit::{Audit, Entry, now};
+use crate::openclaw::methods;
 use crate::openclaw::names::{Named, Shape};
 use crate::openclaw::reply;
 use prometheus::IntCounterVec;
@@ -25,6 +26,8 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// Longest time that a call may ask for (`timeoutMs`), and what is added to it for the way.
 const LONGEST: Duration = Duration::from_mins(10);
 const WAY: Duration = Duration::from_secs(5);
+/// Time for the end of what was accepted: an agent's run may be long.
+const RUN: Duration = Duration::from_hours(1);
 /// Time for a gateway that is being connected to for the first time.
 const CONNECTING: Duration = Duration::from_secs(15);
 /// Longest text of a client's that is written to the audit log.
@@ -43,6 +46,8 @@ pub(super) struct Carried {
     pub(super) id: Box<str>,
     pub(super) method: Box<str>,
     pub(super) params: Box<RawValue>,
+    /// The trace that the call is on, as it stood in its frame.
+    pub(super) trace: Option<Box<str>>,
     pub(super) shape: Shape,
     pub(super) counted: IntCounterVec,
 }
@@ -50,13 +55,15 @@ pub(super) struct Carried {
 /// What goes back of a gateway's answer.
 enum Answer {
     AsItCame(Json),
+    /// Another may follow.
+    First(Answered),
     Shaped(Box<RawValue>),
 }
 
 impl Answer {
     fn get(&self) -> &str {
         match self {
-            Self::AsItCame(json) => json.get(),
+            Self::AsItCame(json) | Self::First(Answered { payload: json, .. }) => json.get(),
             Self::Shaped(raw) => raw.get(),
         }
     }
@@ -102,6 +109,20 @@ impl Carried {
             Err(error) => frame::failed(gateway, &self.id, error),
         };
         self.give(text);
+        if let Ok(Answer::First(Answered { later: Some(later), .. })) = outcome {
+            self.finish(later).await;
+        }
+    }
+
+    /// Waits for the second answer, which comes under the same id.
+    async fn finish(self, later: Later) {
+        let gateway = &self.trunk.dial.id;
+        let text = match later.answer(RUN).await {
+            None => return,
+            Some(Ok(payload)) => frame::answer(gateway, &self.id, payload.get()),
+            Some(Err(error)) => frame::failed(gateway, &self.id, &error),
+        };
+        self.give(text);
     }
 
     async fn ask(&self) -> Result<Answer, CallError> {
@@ -112,15 +133,17 @@ impl Carried {
             let changed = tokio::time::timeout(within, changed).await;
             return changed.map_err(|_| CallError::TimedOut)?.map(Answer::AsItCame);
         }
-        let call = link.call(asked.0, asked.1, within);
+        let answers = if methods::is_answered_twice(&self.method) { Answers::Two } else { Answers::One };
+        let trace = self.trace.as_deref();
+        let call = link.ask(Question { method: asked.0, params: asked.1, trace, answers }, within);
         match self.shape {
-            Shape::Today => call.await.map(Answer::AsItCame),
-            Shape::Agents | Shape::Channels | Shape::Sessions => Ok(self.shaped(&call.await?, None)),
+            Shape::Today => call.await.map(Answer::First),
+            Shape::Agents | Shape::Channels | Shape::Sessions => Ok(self.shaped(&call.await?.payload, None)),
             Shape::Status => {
                 // Its numbers stand in another answer; without that they are not told.
                 let nothing = serde_json::from_str("{}").unwrap_or(RawValue::NULL);
                 let (status, health) = tokio::join!(call, link.call("health", nothing, within));
-                Ok(self.shaped(&status?, health.ok().as_ref()))
+                Ok(self.shaped(&status?.payload, health.ok().as_ref()))
             }
         }
     }

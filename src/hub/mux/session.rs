@@ -170,6 +170,10 @@ impl Session {
             let text = "invalid request frame: only gatewayId, type, id, method, params and traceparent";
             return Some(("malformed", reply::invalid(call.id, text)));
         }
+        if call.is_traced && call.trace.is_none() {
+            let text = "invalid request frame: at /traceparent: must be a plain string of at most 128 bytes";
+            return Some(("malformed", reply::invalid(call.id, text)));
+        }
         if self.calls.len() >= MOST_CALLS {
             let text = "too many calls of this client wait for an answer";
             return Some(("busy", reply::unavailable(call.id, text, "too_many_calls", 1000)));
@@ -194,6 +198,7 @@ impl Session {
             id: call.id.into(),
             method: named.method.into(),
             params,
+            trace: call.trace.map(Into::into),
             shape: named.shape,
             counted: self.board.metrics.mux.calls.clone(),
         };

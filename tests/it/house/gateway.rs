@@ -6,7 +6,7 @@ use super::sockets::{Socket, next_text, straight};
 use super::temp::Temp;
 use super::wait::until;
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -22,11 +22,12 @@ pub(crate) struct RealGateway {
     process: Process,
     folder: Temp,
     cache: PathBuf,
+    patch: Value,
 }
 
-fn process(cache: &Path, folder: &Path, address: SocketAddr) -> Process {
+fn process(cache: &Path, folder: &Path, address: SocketAddr, patch: &Value) -> Process {
     let mut command = Command::new(repository().join("tests/gateway/start.sh"));
-    command.args([cache, folder]).args([&address.port().to_string(), TOKEN]);
+    command.args([cache, folder]).args([&address.port().to_string(), TOKEN, &patch.to_string()]);
     Process::start(&mut command)
 }
 
@@ -36,10 +37,23 @@ pub(crate) const TOKEN: &str = "gateway-own-token";
 impl RealGateway {
     /// Starts one and waits until it is ready.
     pub(crate) fn start(cache: &Path) -> Self {
+        Self::start_with(cache, json!({}))
+    }
+
+    /// One that listens for its network, and is reached at this address.
+    pub(crate) fn start_for_the_network(cache: &Path, host: IpAddr) -> Self {
+        let patch = json!({"gateway": {"bind": "lan", "controlUi": {"enabled": false}}});
+        let mut gateway = Self::start_with(cache, patch);
+        gateway.address.set_ip(host);
+        gateway
+    }
+
+    /// One with JSON laid over its config.
+    fn start_with(cache: &Path, patch: Value) -> Self {
         let folder = Temp::new();
         let address = free_address();
-        let process = process(cache, folder.path(), address);
-        let mut gateway = Self { address, process, folder, cache: cache.into() };
+        let process = process(cache, folder.path(), address, &patch);
+        let mut gateway = Self { address, process, folder, cache: cache.into(), patch };
         gateway.await_ready();
         gateway
     }
@@ -47,7 +61,7 @@ impl RealGateway {
     fn await_ready(&mut self) {
         until("the gateway's start", START, || {
             assert!(self.process.runs(), "the gateway ended: {}", self.process.stderr().join("\n"));
-            super::edge::admin(self.address, "/readyz").filter(|answer| answer.status == 200)
+            super::edge::admin(self.local(), "/readyz").filter(|answer| answer.status == 200)
         });
     }
 
@@ -59,13 +73,18 @@ impl RealGateway {
 
     /// Starts it again where it was, with what it knew.
     pub(crate) fn again(&mut self) {
-        self.process = process(&self.cache, self.folder.path(), self.address);
+        self.process = process(&self.cache, self.folder.path(), self.address, &self.patch);
         self.await_ready();
     }
 
     /// A client with all rights.
     pub(crate) fn admin(&self) -> Admin {
-        Admin::connect(self.address)
+        Admin::connect(self.local())
+    }
+
+    /// Where it listens for its own machine.
+    fn local(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.address.port()).into()
     }
 
     /// Where it listens.
@@ -106,7 +125,7 @@ impl Admin {
             "connect",
             &json!({"minProtocol": 3, "maxProtocol": 4, "role": "operator", "scopes": ["operator.admin"],
                 "client": {"id": "gateway-client", "version": "0.1.0", "platform": "linux", "mode": "backend"},
-                "caps": [], "auth": {"token": TOKEN}}),
+                "caps": ["approvals", "exec-approvals"], "auth": {"token": TOKEN}}),
         );
         assert_eq!(hello["type"], "hello-ok", "{hello}");
         admin

@@ -2,6 +2,7 @@
 //! `OPENCLAW_EDGE_TESTS=full`, as `tests/run` sets it, a missing part is a failure.
 
 use std::io::Write as _;
+use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -50,6 +51,14 @@ pub(crate) fn gateway() -> Option<PathBuf> {
     let there = folder.join("openclaw/node_modules/openclaw/openclaw.mjs").exists()
         && folder.join("node/node_modules/node/bin/node").exists();
     if there { Some(folder) } else { missing("the OpenClaw gateway") }
+}
+
+/// An address of this machine that is not its loopback: where connections leave for elsewhere.
+pub(crate) fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok();
+    // Nothing is sent: an address is chosen.
+    let chosen = socket.and_then(|socket| socket.connect("198.51.100.1:9").and(socket.local_addr()).ok());
+    chosen.map(|address| address.ip()).filter(|ip| !ip.is_loopback()).or_else(|| missing("a network"))
 }
 
 /// The folder with the senders' own libraries.
