@@ -7,6 +7,7 @@ use openclaw_edge::admission::route::{Found, RouteTable};
 use openclaw_edge::admission::{Head, Now, Policy, Trail};
 use openclaw_edge::config::{self, Effects};
 use openclaw_edge::identity::head::{self, Bounds};
+use openclaw_edge::identity::sessions::Wire;
 use openclaw_edge::limits::{Limiter, Tick};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
@@ -89,6 +90,7 @@ fn benches(criterion: &mut Criterion) {
                 path: black_box("/service77/abc/items"),
                 fields: &fields,
                 certificate: None,
+                wire: Wire::Clear,
             };
             let mut trail = Trail::default();
             let now = Now { tick: Tick::from_nanos(nanos), unix: 0 };

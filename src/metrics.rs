@@ -89,6 +89,8 @@ pub struct Metrics {
     pub websockets: IntCounterVec,
     /// WebSockets closed because what they were opened with counts no more.
     pub websockets_revoked: IntCounter,
+    /// Sessions of browsers, by what became of them.
+    pub sessions: IntCounterVec,
     /// Unix time at which a credential was last taken.
     credential_used: IntGaugeVec,
     /// Message bytes relayed, by direction.
@@ -262,6 +264,11 @@ impl Metrics {
             websockets_revoked: make.counter(
                 "websockets_revoked_total",
                 "WebSockets closed because the credential that opened them was taken back or has expired.",
+            ),
+            sessions: make.counters(
+                "sessions_total",
+                "Sessions of browsers, by what became of them.",
+                &["event"],
             ),
             credential_used: make.gauges(
                 "credential_last_used_timestamp_seconds",

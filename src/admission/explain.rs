@@ -6,6 +6,7 @@ use crate::config::checked::Access;
 use crate::identity::caller::{Credential, Tenant};
 use crate::identity::lists::Listed;
 use crate::identity::path;
+use crate::identity::sessions::Wire;
 use crate::ids::CredentialId;
 use crate::limits::shared::{Line, Who};
 use crate::limits::{Decision, MethodCode, Prefix, RuleSet, Standing, Subject, Tick};
@@ -142,6 +143,7 @@ impl Policy {
             path: question.path,
             fields: &fields,
             certificate: None,
+            wire: Wire::Clear,
         };
         let client = question.client.to_canonical();
         if let Some(denial) = self.lists.find(client).and_then(Listed::denial) {

@@ -17,10 +17,11 @@ pub use rejection::{Answer, Rejection};
 
 use crate::config::checked::{Access, Target};
 use crate::identity::address;
-use crate::identity::caller::{CallerFault, Carrier, Credential, Tenant};
+use crate::identity::caller::{CallerFault, Carrier, Credential, Recognised, Tenant};
 use crate::identity::certificate::Presented;
 use crate::identity::lists::Listed;
 use crate::identity::path::{self, CleanPath};
+use crate::identity::sessions::{Session, Wire};
 use crate::limits::{Decision, MethodCode, Prefix, Receipt, RuleSet, Subject, Tick};
 use crate::openclaw::surface;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -43,6 +44,8 @@ pub struct Head<'a> {
     pub fields: &'a HeaderMap,
     /// The client's certificate, where an authority stands behind it.
     pub certificate: Option<&'a Presented>,
+    /// Over what it came.
+    pub wire: Wire,
 }
 
 /// The two clocks that gates need.
@@ -67,6 +70,8 @@ pub struct Trail {
     pub route: Option<usize>,
     /// The key it came with.
     pub credential: Option<Arc<Credential>>,
+    /// The session, where it came with one.
+    pub session: Option<Arc<Session>>,
     /// Whose request it is.
     pub tenant: Option<Arc<Tenant>>,
     /// Which limits were asked, and what they said.
@@ -287,14 +292,15 @@ impl Policy {
             }
             Access::Credential(_) => {
                 let head = &routed.guarded.head;
-                let known = self.keys.caller(head.fields, head.certificate, now.unix);
-                let is_known = |(one, _): &(Arc<Credential>, Carrier)| self.knows(one.number, client);
+                let known = self.keys.caller(head.fields, head.certificate, (head.wire, now.unix));
+                let is_known = |one: &Recognised| self.knows(one.credential.number, client);
                 trail.unless_cooling(|| known.as_ref().is_ok_and(is_known))?;
-                let (credential, carrier) = known.map_err(Rejection::Caller)?;
+                let Recognised { credential, carrier, session } = known.map_err(Rejection::Caller)?;
                 credential.used(now.unix);
                 self.remember(credential.number, client);
                 trail.tenant = Some(credential.tenant.clone());
                 trail.credential = Some(credential.clone());
+                trail.session = session;
                 Caller::Holder(credential, carrier)
             }
         };
@@ -322,9 +328,11 @@ impl Policy {
     /// The gateway that the route leads to, if it is the caller's: another tenant's is not there.
     fn gateway(&self, routed: &Routed<'_, '_>, tenant: Option<&Tenant>) -> Result<Option<usize>, Rejection> {
         let index = match routed.route.target {
-            Target::Upstream { .. } | Target::Folder(_) | Target::MissionControl | Target::Outbox => {
-                return Ok(None);
-            }
+            Target::Upstream { .. }
+            | Target::Folder(_)
+            | Target::MissionControl
+            | Target::Sessions
+            | Target::Outbox => return Ok(None),
             Target::Gateway(index) => Some(index),
             Target::GatewayParam(place) => {
                 routed.params.get(place).and_then(|id| self.gateway_ids.get(id)).copied()

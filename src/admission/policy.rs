@@ -8,6 +8,7 @@ use crate::config::checked::{self, Access, Config, Dialect, Dimension, EncodedSl
 use crate::identity::caller::{CertificateName, Credential, KeyAge, KeyRing, ScopeSet, Tenant, Ticket};
 use crate::identity::certificate::Presented;
 use crate::identity::lists::AddressLists;
+use crate::identity::sessions::{Sessions, SignedOut, Wire};
 use crate::ids::{CredentialId, GatewayId, Name, NodeId, Scope, TenantId};
 use crate::limits::{Familiar, Limiter, LimitsError, RuleSet};
 use crate::openclaw::Scopes;
@@ -162,6 +163,18 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`]: what the config's own check does not see.
     pub fn new(config: &Config, limiter: Arc<Limiter>) -> Result<Self, PolicyError> {
+        Self::beside(config, limiter, Arc::default())
+    }
+
+    /// [`new`](Self::new), with the list of sessions that were signed out, which lives on too.
+    ///
+    /// # Errors
+    /// As for `new`.
+    pub fn beside(
+        config: &Config,
+        limiter: Arc<Limiter>,
+        signed_out: Arc<SignedOut>,
+    ) -> Result<Self, PolicyError> {
         let compiler = Compiler::new(config, &limiter);
         let keys = compiler.keys();
         let issuers::Compiled { issuers, prototypes, sources } =
@@ -179,7 +192,9 @@ impl Policy {
                 let keys = keys.iter().rev().map(|(_, one)| one);
                 keys.chain(&prototypes).map(|one| (one.id.clone(), one.clone())).collect()
             },
-            keys: ring(keys).with_issuers(issuers),
+            keys: ring(keys)
+                .with_issuers(issuers)
+                .with_sessions(signed_in(config.sessions.as_ref(), signed_out)),
             prototypes,
             issuer_keys: sources,
             plans: config.tariffs.tenants.clone(),
@@ -219,6 +234,12 @@ impl Policy {
     #[must_use]
     pub fn holder(&self, key: &str) -> Option<&Arc<Credential>> {
         self.keys.holder(key)
+    }
+
+    /// What makes and opens sessions, where the config has them.
+    #[must_use]
+    pub fn sessions(&self) -> Option<&Sessions> {
+        self.keys.sessions()
     }
 
     /// Whose a ticket is now, in time.
@@ -298,6 +319,16 @@ fn ring(proofs: Vec<(checked::Proof, Arc<Credential>)>) -> KeyRing {
         }
     }
     KeyRing::new(keys).with_certificates(certificates)
+}
+
+fn signed_in(sessions: Option<&checked::Sessions>, signed_out: Arc<SignedOut>) -> Option<Sessions> {
+    let checked::Sessions { secret, previous, lifetime, idle, over_http } = sessions?;
+    let clear = match over_http {
+        checked::OverHttp::Allowed => Some(Wire::Clear),
+        checked::OverHttp::Refused => None,
+    };
+    let secrets = std::iter::once(secret).chain(previous).cloned().collect();
+    Some(Sessions::new(secrets, (*lifetime, *idle), clear).without(signed_out))
 }
 
 fn mesh_keys(meshes: &[Arc<checked::Mesh>]) -> Vec<NodeKey> {

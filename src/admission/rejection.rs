@@ -7,6 +7,7 @@ use crate::config::checked::Denial;
 use crate::identity::caller::CallerFault;
 use crate::identity::head::HeadFault;
 use crate::identity::path::PathFault;
+use crate::identity::sessions::NoSession;
 use crate::limits::Budget;
 use crate::limits::headers::{ABNORMAL_USAGE_DETECTED, Problem, QUOTA_EXCEEDED, TEMPORARY_REDUCED_CAPACITY};
 use crate::signatures;
@@ -42,6 +43,10 @@ pub enum Rejection {
     Caller(CallerFault),
     /// A browser sends its user's key for another site.
     CrossSite,
+    /// What no session can begin with.
+    SessionSource(NoSession),
+    /// That a session has ended cannot be written down.
+    SessionsUnavailable,
     /// The caller may not do this.
     Scope,
     /// A limit refused; which, the trail says.
@@ -134,6 +139,16 @@ impl Rejection {
             Self::Method { .. } => say(405, "method_not_allowed", "Method not allowed"),
             Self::Caller(_) => say(401, "unauthorized", "Unauthorized"),
             Self::CrossSite => say(403, "cross_site", "Forbidden"),
+            Self::SessionSource(_) => say(
+                403,
+                "session_source",
+                "A session begins with a key, or with a token that fits into a cookie",
+            ),
+            Self::SessionsUnavailable => say(
+                503,
+                "sessions_unavailable",
+                "That the session has ended cannot be written down; try again",
+            ),
             Self::Scope => say(403, "forbidden", "Forbidden"),
             Self::Limited => say(429, "limit_exceeded", "Too many requests"),
             Self::Crowded => say(503, "over_capacity", "Too many requests at the same time; try again"),
@@ -210,6 +225,8 @@ impl Rejection {
             | Self::Method { .. }
             | Self::Caller(_)
             | Self::CrossSite
+            | Self::SessionSource(_)
+            | Self::SessionsUnavailable
             | Self::Scope
             | Self::BodyTooLarge
             | Self::BodyTimeout
@@ -242,6 +259,7 @@ impl Rejection {
         match self {
             Self::Caller(fault) => Some(fault.to_string()),
             Self::OverBudget(budget) => Some(budget.word().to_owned()),
+            Self::SessionSource(why) => Some(why.to_string()),
             Self::Head(_)
             | Self::HeadTimeout
             | Self::Denied(_)
@@ -251,6 +269,7 @@ impl Rejection {
             | Self::NotFound
             | Self::Method { .. }
             | Self::CrossSite
+            | Self::SessionsUnavailable
             | Self::Scope
             | Self::Limited
             | Self::Crowded

@@ -8,7 +8,7 @@ use crate::config::checked::{Config, EmbeddedStore};
 use crate::edge::live::Inner;
 use crate::edge::reload::{Listener, Reloader};
 use crate::edge::server;
-use crate::edge::{Ledger, Outbox, Replay, Shared, Site, admin, cooldowns, outbox_socket, quotas};
+use crate::edge::{Departures, Ledger, Outbox, Replay, Shared, Site, admin, cooldowns, outbox_socket, quotas};
 use crate::hub::{self, Fleet, Hub, Switchboard};
 use crate::limits::{Limiter, Tick};
 use crate::metrics::Metrics;
@@ -51,8 +51,13 @@ impl Run {
             .map_err(|error| Failure::caused("the outbox in the data folder cannot be opened", &error))?;
         let audit = Audit::new(config.data.join("audit"));
         let ledger = Ledger::new(audit.clone(), metrics.audit_unwritten.clone());
+        let departures =
+            Departures::open(&config.data.join("sessions.log"), now.as_secs()).map_err(|error| {
+                Failure::caused("the list of ended sessions in the data folder cannot be read", &error)
+            })?;
+        let kept = (ledger, departures);
         let site =
-            Site::new(limiter, metrics.clone(), replay, shared, outbox.clone(), ledger, &config.access_log)
+            Site::new(limiter, metrics.clone(), replay, shared, outbox.clone(), kept, &config.access_log)
                 .map_err(|error| Failure::caused("the access log cannot be opened", &error))?;
         let site = Arc::new(site);
         cooldowns::resume(&site, &config.data)

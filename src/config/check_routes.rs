@@ -124,7 +124,8 @@ fn border(raw: &raw::Route, spot: Spot<'_>, meshes: &[Arc<Mesh>], checker: &mut 
             let message = "a public route has no tenant whose key could sign";
             checker.problem(spot.key_at("sign"), message);
         }
-        let leads_inside = raw.gateway.is_some() || raw.mission_control || raw.folder.is_some();
+        let leads_inside =
+            raw.gateway.is_some() || raw.mission_control || raw.folder.is_some() || raw.sessions;
         if leads_inside || raw.federation == Some(Border::Share) {
             let hint = "where a mesh's messages are signed, its entry in `meshes` says";
             checker.hinted(spot.key_at("sign"), "`sign` goes with `upstream`", hint);
@@ -393,11 +394,14 @@ fn target(
     }
     if raw.federation == Some(Border::Share) {
         let leads = raw.upstream.is_some() || raw.gateway.is_some() || raw.folder.is_some();
-        if leads || raw.mission_control {
+        if leads || raw.mission_control || raw.sessions {
             let message = "the edge itself answers what is shared: such a route leads nowhere else";
             checker.problem(spot.key_at("federation"), message);
         }
         return Some(Target::Outbox);
+    }
+    if raw.sessions {
+        return sessions(raw, spot, path, checker);
     }
     match (&raw.upstream, &raw.gateway, &raw.folder, raw.mission_control) {
         (Some(name), None, None, false) => upstream(name, raw, spot, path, backends, checker),
@@ -418,7 +422,8 @@ fn target(
             Some(Target::MissionControl)
         }
         (None, None, None, false) => {
-            let message = "a route needs one of `upstream`, `gateway`, `static` and `mission_control`";
+            let message =
+                "a route needs one of `upstream`, `gateway`, `static`, `mission_control` and `sessions`";
             checker.lacks(spot, message, "such as `upstream: bridge`");
             None
         }
@@ -428,6 +433,27 @@ fn target(
             None
         }
     }
+}
+
+fn sessions(
+    raw: &raw::Route,
+    spot: Spot<'_>,
+    path: Option<&PathPattern>,
+    checker: &mut Checker,
+) -> Option<Target> {
+    let leads = raw.upstream.is_some() || raw.gateway.is_some() || raw.folder.is_some();
+    if leads || raw.mission_control {
+        let message = "the edge itself answers for sessions: such a route leads nowhere else";
+        checker.problem(spot.key_at("sessions"), message);
+    }
+    if raw.public || raw.tenant.is_some() || raw.verify.is_some() {
+        let hint = "leave `public`, `tenant` and `verify` out";
+        checker.hinted(spot.key_at("sessions"), "a session begins with a credential", hint);
+    }
+    if path.is_some_and(|path| !path.rest) {
+        checker.hinted(spot.key("path").at, "this path has nothing behind it", "`/auth/**`");
+    }
+    Some(Target::Sessions)
 }
 
 fn upstream(

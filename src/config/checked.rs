@@ -18,6 +18,7 @@ pub use super::checked_limits::{
 pub use super::checked_listen::{Certificate, Fingerprint, Listen, Speaks, Tls};
 pub use super::checked_operator::{Operator, OperatorAccess};
 pub use super::checked_routes::{Access, Folder, HostPattern, PathPattern, Route, Segment, Target};
+pub use super::checked_sessions::{OverHttp, Sessions};
 pub use super::checked_store::StoreRules;
 pub use super::checked_tokens::{IssuerKeys, TokenIssuer, Whose};
 pub use super::checked_verify::{
@@ -55,6 +56,8 @@ pub struct Config {
     pub credentials: Vec<Credential>,
     /// Who issues tokens.
     pub token_issuers: Vec<TokenIssuer>,
+    /// Sessions of browsers.
+    pub sessions: Option<Sessions>,
     /// Mesh nodes' public keys.
     pub nodes: Vec<NodeKey>,
     /// Where more of them come from while the edge runs.

@@ -72,6 +72,8 @@ pub enum Target {
     Folder(Arc<Folder>),
     /// The edge's own API.
     MissionControl,
+    /// The edge itself: sessions of browsers.
+    Sessions,
     /// The outbox: what is shared with other meshes.
     Outbox,
 }

@@ -21,6 +21,7 @@ mod check_operator;
 mod check_plans;
 mod check_routes;
 mod check_server;
+mod check_sessions;
 mod check_shared;
 mod check_signers;
 mod check_signing;
@@ -35,6 +36,7 @@ mod checked_limits;
 mod checked_listen;
 mod checked_operator;
 mod checked_routes;
+mod checked_sessions;
 pub mod checked_store;
 mod checked_tokens;
 mod checked_verify;
@@ -53,6 +55,7 @@ mod raw_limits;
 mod raw_listen;
 mod raw_operator;
 mod raw_routes;
+mod raw_sessions;
 mod raw_shared;
 pub(crate) mod raw_store;
 mod raw_tokens;
@@ -281,6 +284,7 @@ fn check(
     let basics = check_server::check(raw, document, around, checker);
     let identity = check_identity::check(raw, document, checker, around);
     let token_issuers = check_tokens::check(raw, document.top(), &identity, checker);
+    let sessions = check_sessions::check(raw, document.top(), checker, around);
     let mut limits = check_limits::check(raw, document, checker);
     let address_lists = check_lists::check(raw, document, &mut limits, checker);
     let abuse = check_abuse::check(&raw.abuse, document.top().key("abuse"), checker);
@@ -312,6 +316,7 @@ fn check(
         tenants: identity.tenants,
         credentials: identity.credentials,
         token_issuers,
+        sessions: sessions?,
         nodes: identity.nodes,
         key_feeds: identity.key_feeds,
         limits: limits.all,

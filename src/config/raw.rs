@@ -20,6 +20,7 @@ pub use super::raw_limits::{
 pub use super::raw_listen::{Certificate, ClientCertificates, Hsts, Listen, Tls, TlsVersion};
 pub use super::raw_operator::{Operator, OperatorAccess};
 pub use super::raw_routes::{Body, EncodedSlashes, Envelope, Mode, OnFailure, Route, Static, Unmatched};
+pub use super::raw_sessions::Sessions;
 pub use super::raw_shared::{Shared, SharedServer, WhenUnreachable};
 pub use super::raw_store::StoreRules;
 pub use super::raw_tokens::TokenIssuer;
@@ -66,6 +67,8 @@ pub struct Config {
     /// Who issues tokens (JWT) that callers come with.
     #[serde(default)]
     pub token_issuers: Vec<TokenIssuer>,
+    /// Sessions of browsers; none without this.
+    pub sessions: Option<Sessions>,
     /// Public keys for mesh signatures.
     #[serde(default)]
     pub nodes: Vec<Node>,

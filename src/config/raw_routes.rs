@@ -4,7 +4,7 @@ use super::raw::{Border, Sign, Size, Verify};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What is served, and on which terms. One of `upstream`, `gateway`, `static`, `mission_control` and `federation: share`.
+/// What is served, and on which terms. One of `upstream`, `gateway`, `static`, `mission_control`, `sessions` and `federation: share`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
@@ -60,6 +60,9 @@ pub struct Route {
     /// Answer with the edge's own read-only API, and under `/ws` with one WebSocket for all gateways.
     #[serde(default)]
     pub mission_control: bool,
+    /// Answer with `session` behind the route's `path`, which ends in `/**`: browsers begin and end their sessions there. Goes with `sessions` at the top.
+    #[serde(default)]
+    pub sessions: bool,
 }
 
 /// A folder whose files a route serves, to GET and HEAD.

@@ -4,6 +4,7 @@
 
 use super::live::{Live, Site};
 use crate::admission::Rejection;
+use crate::identity::caller::CallerFault;
 use crate::limits::{CoolDown, Prefix, Strike};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -29,7 +30,16 @@ pub(super) fn strike(site: &Site, live: &Live, client: IpAddr, rejection: &Rejec
 
 fn why(rejection: &Rejection) -> Option<Strike> {
     match rejection {
-        Rejection::Caller(_) => Some(Strike::Unauthorized),
+        // Browsers send what is over until they are told of something new; nobody guesses what is sealed.
+        Rejection::Caller(CallerFault::Session(_)) => None,
+        Rejection::Caller(
+            CallerFault::Missing
+            | CallerFault::Unknown
+            | CallerFault::TooEarly
+            | CallerFault::Expired
+            | CallerFault::Ambiguous
+            | CallerFault::Token(_),
+        ) => Some(Strike::Unauthorized),
         Rejection::Signature(_) => Some(Strike::Signature),
         Rejection::Head(_) | Rejection::HeadTimeout => Some(Strike::Head),
         Rejection::Denied(_)
@@ -40,6 +50,8 @@ fn why(rejection: &Rejection) -> Option<Strike> {
         | Rejection::NotFound
         | Rejection::Method { .. }
         | Rejection::CrossSite
+        | Rejection::SessionSource(_)
+        | Rejection::SessionsUnavailable
         | Rejection::Scope
         | Rejection::Limited
         | Rejection::Crowded

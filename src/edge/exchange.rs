@@ -8,6 +8,7 @@ use super::shared::Spent;
 use super::tls::Secured;
 use super::upstream::Pool;
 use crate::admission::{Admitted, Rejection, Trail};
+use crate::identity::sessions::Wire;
 use crate::signatures::{Failure, Proved, Verified};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -23,6 +24,8 @@ pub(super) struct Exchange {
     pub(super) trail: Trail,
     /// What is remembered of its connection, where that is over TLS.
     pub(super) secured: Option<Arc<Secured>>,
+    /// Over what it came.
+    pub(super) wire: Wire,
     /// The Host field as it came.
     pub(super) host: Option<HeaderValue>,
     /// The trace that it came on.
@@ -85,6 +88,7 @@ impl Exchange {
             live: site.live.load_full(),
             trail: Trail::default(),
             secured: None,
+            wire: Wire::Clear,
             host: None,
             trace: None,
             asks: false,

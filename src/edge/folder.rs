@@ -29,6 +29,7 @@ pub(super) fn of<'l>(live: &'l Live, exchange: &Exchange) -> Option<(&'l Arc<Fol
         | Target::Gateway(_)
         | Target::GatewayParam(_)
         | Target::MissionControl
+        | Target::Sessions
         | Target::Outbox => None,
     }
 }

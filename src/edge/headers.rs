@@ -9,6 +9,7 @@ use crate::admission::GatewayEntry;
 use crate::config::checked::Forwarded;
 use crate::identity::address::AddressText;
 use crate::identity::caller::{Carrier, X_API_KEY};
+use crate::identity::sessions::{self, CLEAR_COOKIE, COOKIE};
 use crate::openclaw::surface::Place;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use std::net::IpAddr;
@@ -129,8 +130,32 @@ pub(super) fn cleanse(fields: &mut HeaderMap, carrier: Option<Carrier>, keep_cre
         Some(Carrier::ApiKey) if !keep_credential => drop(fields.remove(&X_API_KEY)),
         Some(Carrier::Authorization) if !keep_credential => drop(fields.remove(header::AUTHORIZATION)),
         // Where the edge took no credential, the fields are the upstream's own business.
-        Some(Carrier::ApiKey | Carrier::Authorization | Carrier::Certificate) | None => {}
+        Some(Carrier::ApiKey | Carrier::Authorization | Carrier::Session | Carrier::Certificate) | None => {}
     }
+    take_out_sessions(fields);
+}
+
+/// A session is between a browser and the edge, whatever else the request came with.
+fn take_out_sessions(fields: &mut HeaderMap) {
+    let has = |cookies: &HeaderValue| memchr::memmem::find(cookies.as_bytes(), sessions::MARK).is_some();
+    if !fields.get_all(header::COOKIE).iter().any(has) {
+        return;
+    }
+    let all: Vec<HeaderValue> = fields.get_all(header::COOKIE).iter().cloned().collect();
+    fields.remove(header::COOKIE);
+    for cookies in all {
+        let pairs = cookies.as_bytes().split(|b| *b == b';').map(<[u8]>::trim_ascii);
+        let kept: Vec<&[u8]> = pairs.filter(|pair| !pair.is_empty() && !is_session(pair)).collect();
+        if let (false, Ok(kept)) = (kept.is_empty(), HeaderValue::from_bytes(&kept.join(&b"; "[..]))) {
+            fields.append(header::COOKIE, kept);
+        }
+    }
+}
+
+/// Whether a cookie, as either side writes it, has one of the names of ours.
+fn is_session(pair: &[u8]) -> bool {
+    let end = memchr::memchr2(b'=', b';', pair).unwrap_or(pair.len());
+    [COOKIE, CLEAR_COOKIE].iter().any(|name| pair[..end].trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// What passes between the edge and the services behind it, and is no client's business.
@@ -143,12 +168,24 @@ const INTERNAL: &[&str] = &[
     "x-openclaw-scopes",
 ];
 
-/// Takes out of an answer what only the edge and its upstreams say to each other.
+/// Takes out of an answer what only the edge and its upstreams say to each other, and what is the edge's alone to give.
 pub(super) fn conceal(fields: &mut HeaderMap) {
     let told = |name: &HeaderName| name.as_str().starts_with('x') && INTERNAL.contains(&name.as_str());
     if fields.keys().any(told) {
         for name in INTERNAL {
             fields.remove(*name);
+        }
+    }
+    if fields.get_all(header::SET_COOKIE).iter().any(|cookie| is_session(cookie.as_bytes())) {
+        let kept: Vec<HeaderValue> = fields
+            .get_all(header::SET_COOKIE)
+            .iter()
+            .filter(|cookie| !is_session(cookie.as_bytes()))
+            .cloned()
+            .collect();
+        fields.remove(header::SET_COOKIE);
+        for cookie in kept {
+            fields.append(header::SET_COOKIE, cookie);
         }
     }
 }
@@ -226,6 +263,7 @@ pub(super) fn for_gateway(
             out.append(name, value.clone());
         }
     }
+    take_out_sessions(&mut out);
     identify(&mut out, exchange, false);
     if let Some(origin) = tell {
         origin.write(&mut out);
@@ -317,6 +355,27 @@ mod tests {
         for name in ["x-api-version", "accept", "x-mesh-id", "content-type", "cookie", "traceparent"] {
             assert!(!is_identity(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_session_stays_at_the_edge() {
+        for (given, kept) in [
+            (&["a=b; __Host-openclaw-session=x; c=d"][..], &["a=b; c=d"][..]),
+            (&["openclaw-session=x"], &[]),
+            (&["a=openclaw-session", "OPENCLAW-session = x;b=c"], &["a=openclaw-session", "b=c"]),
+            (&["a=b;c=d"], &["a=b;c=d"]),
+        ] {
+            let cookies = given.iter().map(|text| (header::COOKIE, HeaderValue::from_static(text)));
+            let mut fields = HeaderMap::from_iter(cookies);
+            cleanse(&mut fields, None, true);
+            let left: Vec<_> = fields.get_all(header::COOKIE).iter().collect();
+            assert_eq!(left, kept, "{given:?}");
+        }
+        let set = ["openclaw-session=x; Path=/", "a=b", "__Host-openclaw-session=x"];
+        let set = set.map(|text| (header::SET_COOKIE, HeaderValue::from_static(text)));
+        let mut fields = HeaderMap::from_iter(set);
+        conceal(&mut fields);
+        assert_eq!(fields.get_all(header::SET_COOKIE).iter().collect::<Vec<_>>(), ["a=b"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::ledger::Ledger;
 use super::manager;
 use super::outbox::Outbox;
 use super::replay::Replay;
+use super::sessions::Departures;
 use super::shared::Shared;
 use super::signers::Signers;
 use super::tls::TlsError;
@@ -82,7 +83,7 @@ impl Live {
     /// # Errors
     /// [`LiveError`].
     pub async fn new(config: &Config, site: &Site, inner: &Inner) -> Result<Self, LiveError> {
-        let policy = Policy::new(config, site.limiter.clone())?;
+        let policy = Policy::beside(config, site.limiter.clone(), site.departures.signed_out())?;
         let keys = Keys::begin(config, policy.nodes.clone(), site, inner).await;
         let mut pools = Vec::with_capacity(config.upstreams.len());
         for upstream in &config.upstreams {
@@ -134,6 +135,8 @@ pub struct Site {
     pub outbox: Arc<Outbox>,
     /// What tenants' audit logs are told.
     pub ledger: Ledger,
+    /// Which sessions were signed out.
+    pub departures: Arc<Departures>,
     /// The access log.
     pub access_log: AccessLog,
     /// What is in force.
@@ -167,7 +170,7 @@ impl Site {
         replay: Arc<Replay>,
         shared: Option<Arc<Shared>>,
         outbox: Arc<Outbox>,
-        ledger: Ledger,
+        (ledger, departures): (Ledger, Departures),
         log: &checked::AccessLogTarget,
     ) -> std::io::Result<Self> {
         Ok(Self {
@@ -178,6 +181,7 @@ impl Site {
             shared,
             outbox,
             ledger,
+            departures: Arc::new(departures),
             live: ArcSwap::from_pointee(None),
             remembered: Arc::default(),
             started: Instant::now(),
@@ -255,7 +259,12 @@ impl Site {
         self.reloads.send_replace(());
     }
 
-    /// Changes with each config that is put in force.
+    /// Has every open socket asked again whether what it was opened with still counts.
+    pub(super) fn look_again(&self) {
+        self.reloads.send_replace(());
+    }
+
+    /// Changes with each config that is put in force, and when a session is signed out.
     pub(super) fn reloads(&self) -> watch::Receiver<()> {
         self.reloads.subscribe()
     }

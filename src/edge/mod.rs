@@ -5,7 +5,7 @@
 //! head (and after a refusal [`early`] decides on the next) or [`streams`] takes it from a stream of HTTP/2,
 //! [`proxy`] walks it through admission, [`body`] holds what must be
 //! verified, [`upstream`] and [`headers`] send it on, or [`tunnel`] relays a WebSocket ([`multiplex`]
-//! the one that leads to many gateways), or [`folder`] sends a file, [`respond`]
+//! the one that leads to many gateways), or [`folder`] sends a file, or [`sessions`] begin and end, [`respond`]
 //! answers refusals, [`observe`] tells what happened. [`federation`] is the border to other meshes, with the
 //! [`outbox`] of what waits for them; [`sign`] signs what goes on.
 
@@ -51,6 +51,7 @@ mod replay_log;
 mod respond;
 mod screen;
 pub mod server;
+mod sessions;
 mod shared;
 mod sign;
 mod signers;
@@ -67,4 +68,5 @@ pub use ledger::Ledger;
 pub use live::{Live, Site};
 pub use outbox::Outbox;
 pub use replay::{Claim, Replay, Standing};
+pub use sessions::Departures;
 pub use shared::{Seen as SharedSeen, Shared, examine as shared_examine};

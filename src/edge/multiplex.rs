@@ -37,6 +37,7 @@ pub(super) fn is_its(target: &Target, path: &str) -> bool {
         | Target::Folder(_)
         | Target::Gateway(_)
         | Target::GatewayParam(_)
+        | Target::Sessions
         | Target::Outbox => false,
     }
 }

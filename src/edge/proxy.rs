@@ -12,6 +12,7 @@ use super::observe::{self, Seen};
 use super::quotas;
 use super::respond;
 use super::screen::Trace;
+use super::sessions;
 use super::shared;
 use super::sign;
 use super::tls::Secured;
@@ -20,7 +21,7 @@ use super::upstream::Pool;
 use super::verify;
 use crate::admission::{Admitted, Head, Now, Rejection};
 use crate::config::checked::Target;
-use crate::identity::caller::Carrier;
+use crate::identity::sessions::Wire;
 use crate::openclaw::surface;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -76,20 +77,32 @@ pub(super) fn admit(
     exchange.host = fields.get(header::HOST).cloned();
     exchange.trace = Trace::of(fields);
     let host = exchange.host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
+    exchange.wire = wire(live, peer, exchange, fields);
     let certificate = exchange.secured.as_ref().and_then(|secured| secured.certificate(&live.entries));
-    let view = Head { peer, method, host, path, fields, certificate };
+    let view = Head { peer, method, host, path, fields, certificate, wire: exchange.wire };
     let now = Now { tick: site.tick(exchange.started), unix: exchange.arrived.as_secs() };
     match live.policy.admit(view, now, &mut exchange.trail) {
         Ok(admitted)
-            if admitted.carrier == Some(Carrier::Authorization) && cross_site::is_forged(method, fields) =>
+            if admitted.carrier.is_some_and(|carrier| cross_site::is_forged(carrier, method, fields)) =>
         {
             Err(Rejection::CrossSite)
         }
         Err(Rejection::Caller(fault)) => {
-            exchange.asks = cross_site::may_be_asked(method, fields);
+            exchange.asks = cross_site::may_be_asked(method, fields, live.policy.sessions());
             Err(Rejection::Caller(fault))
         }
         verdict => verdict,
+    }
+}
+
+/// Over what a request came: what a trusted proxy says of it counts, else what was spoken on the socket.
+fn wire(live: &Live, peer: IpAddr, exchange: &Exchange, fields: &HeaderMap) -> Wire {
+    let said = || fields.get("x-forwarded-proto").filter(|_| live.policy.trusts(peer));
+    match said() {
+        Some(proto) if proto == "https" => Wire::Sealed,
+        Some(_) => Wire::Clear,
+        None if exchange.secured.is_some() => Wire::Sealed,
+        None => Wire::Clear,
     }
 }
 
@@ -169,7 +182,7 @@ fn pool<'a>(live: &'a Live, admitted: &Admitted) -> Option<&'a Arc<Pool>> {
     match (admitted.gateway, &live.policy.routes[admitted.route].target) {
         (Some(gateway), _) => Some(&live.gateways[gateway]),
         (None, Target::Upstream { index, .. }) => Some(&live.pools[*index]),
-        (None, Target::Outbox | Target::Folder(_)) => None,
+        (None, Target::Outbox | Target::Folder(_) | Target::Sessions) => None,
         // Gateways were found or refused by admission.
         (None, Target::MissionControl | Target::Gateway(_) | Target::GatewayParam(_)) => Some(&live.hub),
     }
@@ -222,6 +235,10 @@ impl ProxyHttp for Proxy {
             Ok(()) if quotas::is_asked(live, session, exchange) => {
                 quotas::answer(&self.site, session, exchange).await?;
                 None
+            }
+            Ok(()) if sessions::is_asked(live, exchange) => {
+                // Boxed, as above: what few requests need must not make the future of all requests large.
+                Box::pin(sessions::answer(&self.site, live, session, exchange)).await?.err()
             }
             Ok(()) if let Some(place) = folder::of(live, exchange) => {
                 // Boxed, as above: what few requests need must not make the future of all requests large.
@@ -381,6 +398,7 @@ impl ProxyHttp for Proxy {
         headers::name_answer(&mut parts.headers, exchange);
         if let Some(live) = exchange.live.as_ref() {
             limits::tell(live, exchange, parts.status, &mut parts.headers);
+            sessions::renew(&self.site, live, exchange, &mut parts.headers);
         }
         *answer = ResponseHeader::from(parts);
         Ok(())

@@ -103,6 +103,7 @@ fn fields(rejection: &Rejection, fields: &mut HeaderMap) {
         | Rejection::NoAddress
         | Rejection::Pending
         | Rejection::FolderUnavailable
+        | Rejection::SessionsUnavailable
         | Rejection::LimitsUnreachable => (header::RETRY_AFTER, HeaderValue::from_static("1")),
         Rejection::OutboxFull | Rejection::OutboxUnavailable => {
             (header::RETRY_AFTER, HeaderValue::from_static("30"))

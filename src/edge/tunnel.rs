@@ -284,6 +284,7 @@ pub(super) fn path(
             None,
             Target::Folder(_)
             | Target::MissionControl
+            | Target::Sessions
             | Target::Outbox
             | Target::Gateway(_)
             | Target::GatewayParam(_),

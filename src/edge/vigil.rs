@@ -38,7 +38,10 @@ pub(super) fn over(
 ) -> Watch {
     let held = exchange.trail.credential.clone().map(|credential| Held {
         credential,
-        ticket: Ticket::of(fields),
+        ticket: match &exchange.trail.session {
+            Some(session) => Ticket::Session(session.clone()),
+            None => Ticket::of(fields),
+        },
         secured: exchange.secured.clone(),
     });
     Box::pin(watch(site.clone(), held, gateway.cloned()))
@@ -90,7 +93,11 @@ impl Held {
         let certificate = self.secured.as_ref().and_then(|secured| secured.certificate(&live.entries));
         let held = live.policy.still(&self.ticket, certificate, now)?;
         let ends = certificate.filter(|_| matches!(self.ticket, Ticket::Certificate)).map(|shown| shown.ends);
-        let ends = ends.into_iter().chain(held.expires).min().unwrap_or(u64::MAX);
+        let session = match &self.ticket {
+            Ticket::Session(session) => Some(session.ends),
+            Ticket::Key(_) | Ticket::Token(_) | Ticket::Certificate => None,
+        };
+        let ends = ends.into_iter().chain(held.expires).chain(session).min().unwrap_or(u64::MAX);
         held.grants_the_same(&self.credential).then(|| Duration::from_secs(ends.saturating_sub(now)))
     }
 }

@@ -137,6 +137,7 @@ fn army(route: &Route) -> Option<Vec<Scope>> {
             | Target::GatewayParam(_)
             | Target::Folder(_)
             | Target::MissionControl
+            | Target::Sessions
             | Target::Outbox,
             Access::Credential(_) | Access::Public | Access::Signature(_),
         ) => None,
@@ -152,6 +153,7 @@ fn path(route: &Route, index: usize, id: &GatewayId) -> Option<String> {
         | Target::Upstream { .. }
         | Target::Folder(_)
         | Target::MissionControl
+        | Target::Sessions
         | Target::Outbox => None,
     }
 }

@@ -1,10 +1,11 @@
 //! Which key a caller holds, or which certificate, and what that says of them.
 //!
-//! A key is asked first: who sends one means it, and who sends a wrong one is refused whatever certificate stands
-//! beside it. The work is the same whether or not the key exists: one SHA-256, one look-up, one comparison in
+//! A key is asked first: who sends one means it, and who sends a wrong one is refused whatever session or certificate
+//! stands beside it: those are sent by browsers on their own. The work is the same whether or not the key exists: one SHA-256, one look-up, one comparison in
 //! constant time. Nothing here says which part failed.
 
 use super::certificate::Presented;
+use super::sessions::{Session, SessionFault, Sessions, Wire};
 use super::tokens::{Issuers, TokenFault};
 use crate::ids::{CredentialId, NodeId, TenantId};
 use crate::jose::looks_like_one;
@@ -133,8 +134,21 @@ pub enum Carrier {
     ApiKey,
     /// `Authorization` (Bearer or Basic).
     Authorization,
+    /// A session's cookie, which never goes on.
+    Session,
     /// The certificate that was shown when hands were shaken.
     Certificate,
+}
+
+/// A caller who is known.
+#[derive(Debug, Clone)]
+pub struct Recognised {
+    /// What it holds.
+    pub credential: Arc<Credential>,
+    /// What that came in.
+    pub carrier: Carrier,
+    /// The session, where it came with one.
+    pub session: Option<Arc<Session>>,
 }
 
 /// Why a caller is not known. Told to clients as one and the same 401.
@@ -158,6 +172,9 @@ pub enum CallerFault {
     /// A token that is not taken.
     #[error(transparent)]
     Token(#[from] TokenFault),
+    /// A session that is not taken.
+    #[error(transparent)]
+    Session(#[from] SessionFault),
 }
 
 /// What a certificate is known by.
@@ -180,6 +197,8 @@ pub enum Ticket {
     Token(Secret),
     /// The certificate of its connection.
     Certificate,
+    /// A session.
+    Session(Arc<Session>),
 }
 
 impl Ticket {
@@ -202,6 +221,7 @@ pub struct KeyRing {
     by_hash: HashMap<[u8; 32], Arc<Credential>, BuildHasherDefault<FirstBytes>>,
     certificates: Certificates,
     issuers: Issuers,
+    sessions: Option<Sessions>,
 }
 
 #[derive(Debug, Default)]
@@ -256,6 +276,18 @@ impl KeyRing {
         Self { issuers, ..self }
     }
 
+    /// The same with sessions.
+    #[must_use]
+    pub fn with_sessions(self, sessions: Option<Sessions>) -> Self {
+        Self { sessions, ..self }
+    }
+
+    /// What makes and opens sessions, where there are some.
+    #[must_use]
+    pub fn sessions(&self) -> Option<&Sessions> {
+        self.sessions.as_ref()
+    }
+
     /// The same with certificates.
     #[must_use]
     pub fn with_certificates(
@@ -275,7 +307,7 @@ impl KeyRing {
 
     /// Who holds the key that these fields carry: `X-API-Key`, else `Authorization: Bearer`, else
     /// `Authorization: Basic` with the key as password (for clients that can only be given a URL). Where they carry
-    /// none, whose certificate it is.
+    /// none, whose session it is, and without one that counts whose certificate.
     ///
     /// # Errors
     /// [`CallerFault`]: for the log; a client must not learn which.
@@ -283,17 +315,36 @@ impl KeyRing {
         &self,
         fields: &HeaderMap,
         certificate: Option<&Presented>,
-        now: u64,
-    ) -> Result<(Arc<Credential>, Carrier), CallerFault> {
+        (wire, now): (Wire, u64),
+    ) -> Result<Recognised, CallerFault> {
         let (credential, carrier) = match presented(fields) {
             Some((hash, carrier)) => match self.held(hash) {
                 Some(credential) => (credential.clone(), carrier),
                 None => (self.issued(fields, now)?, Carrier::Authorization),
             },
-            None => (self.shown(certificate, now)?.clone(), Carrier::Certificate),
+            None => match self.signed_in(fields, wire, now) {
+                Some(Ok(recognised)) => return Ok(recognised),
+                Some(Err(fault)) if certificate.is_none() => return Err(fault.into()),
+                Some(Err(_)) | None => (self.shown(certificate, now)?.clone(), Carrier::Certificate),
+            },
         };
         in_time(&credential, now)?;
-        Ok((credential, carrier))
+        Ok(Recognised { credential, carrier, session: None })
+    }
+
+    /// Whose the session is whose cookie stands in these fields.
+    fn signed_in(
+        &self,
+        fields: &HeaderMap,
+        wire: Wire,
+        now: u64,
+    ) -> Option<Result<Recognised, SessionFault>> {
+        let found = self.sessions.as_ref()?.find(fields, wire, now)?;
+        Some(found.and_then(|session| {
+            let held = self.still(&session.behind, None, now);
+            let credential = held.map_err(|_| SessionFault::TakenBack)?;
+            Ok(Recognised { credential, carrier: Carrier::Session, session: Some(Arc::new(session)) })
+        }))
     }
 
     /// Whose the token is that stands where a key would.
@@ -323,6 +374,11 @@ impl KeyRing {
                 None => self.issuers.caller(text.expose(), now)?,
             },
             Ticket::Certificate => self.shown(certificate, now)?.clone(),
+            Ticket::Session(session) => {
+                let sessions = self.sessions.as_ref().ok_or(SessionFault::Sealed)?;
+                sessions.lasts(session, now)?;
+                self.still(&session.behind, None, now).map_err(|_| SessionFault::TakenBack)?
+            }
         };
         in_time(&credential, now)?;
         Ok(credential)
@@ -461,7 +517,7 @@ mod tests {
         for (name, value) in fields {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        ring().caller(&map, None, now).map(|(c, carrier)| (c.id.to_string(), carrier))
+        ring().caller(&map, None, (Wire::Clear, now)).map(|one| (one.credential.id.to_string(), one.carrier))
     }
 
     #[test]

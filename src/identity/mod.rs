@@ -8,4 +8,5 @@ pub mod certificate;
 pub mod head;
 pub mod lists;
 pub mod path;
+pub mod sessions;
 pub mod tokens;

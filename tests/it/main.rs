@@ -50,6 +50,7 @@ mod reload;
 mod replay;
 mod seeing;
 mod service;
+mod sessions;
 mod shared;
 mod shipping;
 mod shutdown;

@@ -57,6 +57,8 @@ pub(crate) const REFUSALS: &[(&str, u16)] = &[
     ("precondition_failed", 412),
     ("range_not_satisfiable", 416),
     ("replayed", 409),
+    ("session_source", 403),
+    ("sessions_unavailable", 503),
     ("signature_invalid", 401),
     ("signature_missing", 401),
     ("stale", 401),
