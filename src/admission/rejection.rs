@@ -139,16 +139,10 @@ impl Rejection {
             Self::Method { .. } => say(405, "method_not_allowed", "Method not allowed"),
             Self::Caller(_) => say(401, "unauthorized", "Unauthorized"),
             Self::CrossSite => say(403, "cross_site", "Forbidden"),
-            Self::SessionSource(_) => say(
-                403,
-                "session_source",
-                "A session begins with a key, or with a token that fits into a cookie",
-            ),
-            Self::SessionsUnavailable => say(
-                503,
-                "sessions_unavailable",
-                "That the session has ended cannot be written down; try again",
-            ),
+            Self::SessionSource(_) => say(403, "session_source", "No session can begin with this"),
+            Self::SessionsUnavailable => {
+                say(503, "sessions_unavailable", "The session cannot be ended; try again")
+            }
             Self::Scope => say(403, "forbidden", "Forbidden"),
             Self::Limited => say(429, "limit_exceeded", "Too many requests"),
             Self::Crowded => say(503, "over_capacity", "Too many requests at the same time; try again"),

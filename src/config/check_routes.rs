@@ -401,7 +401,8 @@ fn target(
         return Some(Target::Outbox);
     }
     if raw.sessions {
-        return sessions(raw, spot, path, checker);
+        sessions(raw, spot, path, checker);
+        return Some(Target::Sessions);
     }
     match (&raw.upstream, &raw.gateway, &raw.folder, raw.mission_control) {
         (Some(name), None, None, false) => upstream(name, raw, spot, path, backends, checker),
@@ -435,12 +436,7 @@ fn target(
     }
 }
 
-fn sessions(
-    raw: &raw::Route,
-    spot: Spot<'_>,
-    path: Option<&PathPattern>,
-    checker: &mut Checker,
-) -> Option<Target> {
+fn sessions(raw: &raw::Route, spot: Spot<'_>, path: Option<&PathPattern>, checker: &mut Checker) {
     let leads = raw.upstream.is_some() || raw.gateway.is_some() || raw.folder.is_some();
     if leads || raw.mission_control {
         let message = "the edge itself answers for sessions: such a route leads nowhere else";
@@ -453,7 +449,6 @@ fn sessions(
     if path.is_some_and(|path| !path.rest) {
         checker.hinted(spot.key("path").at, "this path has nothing behind it", "`/auth/**`");
     }
-    Some(Target::Sessions)
 }
 
 fn upstream(

@@ -15,13 +15,13 @@ const SHORTEST: usize = 32;
 /// Fewest different bytes in it: 32 random digits have more, what is typed to fill 32 places has not.
 const DIFFERENT: usize = 8;
 
-/// Nothing when it has mistakes, which have been told.
+/// Nothing when there are none, and when they have mistakes, which have been told.
 pub(super) fn check(
     raw: &raw::Config,
     top: Spot<'_>,
     checker: &mut Checker,
     around: Surroundings<'_>,
-) -> Option<Option<Sessions>> {
+) -> Option<Sessions> {
     let spot = top.key("sessions");
     let route = raw.routes.iter().position(|route| route.sessions);
     let Some(sessions) = &raw.sessions else {
@@ -30,7 +30,7 @@ pub(super) fn check(
             let hint = "`sessions: { secret: { file: … } }` at the top";
             checker.hinted(at, "this route is for sessions, and there are none", hint);
         }
-        return Some(None);
+        return None;
     };
     if route.is_none() {
         let hint = "a route `{ name: auth, path: /auth/**, sessions: true }`";
@@ -44,13 +44,13 @@ pub(super) fn check(
     let bounds = (MINUTE, MONTH);
     let lifetime = checker.duration(spot.key("lifetime"), sessions.lifetime.as_deref(), 12 * HOUR, bounds);
     let idle = checker.duration(spot.key("idle"), sessions.idle.as_deref(), HOUR, bounds);
-    Some(Some(Sessions {
+    Some(Sessions {
         secret: secret?,
         previous: previous?,
         lifetime: lifetime?,
         idle: idle?,
         over_http: if sessions.allow_http { OverHttp::Allowed } else { OverHttp::Refused },
-    }))
+    })
 }
 
 fn secret(

@@ -316,7 +316,7 @@ fn check(
         tenants: identity.tenants,
         credentials: identity.credentials,
         token_issuers,
-        sessions: sessions?,
+        sessions,
         nodes: identity.nodes,
         key_feeds: identity.key_feeds,
         limits: limits.all,

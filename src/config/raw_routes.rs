@@ -7,6 +7,7 @@ use serde::Deserialize;
 /// What is served, and on which terms. One of `upstream`, `gateway`, `static`, `mission_control`, `sessions` and `federation: share`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a word that operators write")]
 pub struct Route {
     /// Its name in logs, metrics and answers.
     pub name: String,

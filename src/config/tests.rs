@@ -50,6 +50,7 @@ pub(super) fn env(name: &str) -> Option<String> {
         | "PARTNER_SIGNING_SECRET"
         | "PARTNER_MESH_TOKEN"
         | "REDIS_PASSWORD"
+        | "SESSIONS_SECRET"
         | "OPENCLAW_HOOK_TOKEN" => Some(PLANTED.to_owned()),
         "ARMY_HOST" => Some("army.internal".to_owned()),
         "PER" => Some("7".to_owned()),
@@ -88,6 +89,35 @@ fn the_good_config_is_good() {
     assert_eq!(loaded.config.routes.len(), 2);
     assert_eq!(loaded.warnings, []);
     assert_eq!(loaded.config.fingerprint.len(), 64);
+}
+
+#[test]
+fn sessions_have_a_good_secret_and_a_place() {
+    let with = |sessions: &str| format!("sessions: {sessions}\nlisten:");
+    check(
+        "listen:",
+        &with("{ secret: { env: SHORT } }"),
+        &[
+            "1:21: this secret is weak: it is shorter than 32 characters",
+            "21:3: there are `sessions`, and no route where they begin | a route `{ name: auth",
+        ],
+    );
+    let route =
+        |path: &str, more: &str| format!("routes:\n  - {{ name: auth, path: {path}, sessions: true{more} }}");
+    check("routes:", &route("/auth/**", ""), &["20:35: this route is for sessions, and there are none"]);
+    let good = good_with("listen:", &with("{ secret: { env: KEY }, idle: 5m }"));
+    let loaded = load(&good.replacen("routes:", &route("/auth/**", ""), 1)).expect("no mistake");
+    assert_eq!(loaded.config.sessions.map(|sessions| sessions.idle.as_secs()), Some(300));
+    for bad in [
+        route("/auth/session", ""),
+        route("/auth/**", ", public: true"),
+        route("/auth/**", ", upstream: bridge"),
+    ] {
+        load(&good.replacen("routes:", &bad, 1)).expect_err(&bad);
+    }
+    let same = good.replacen("{ env: KEY }", &format!("\"{}\"", "abc".repeat(20)), 1);
+    load(&format!("allow_literal_secrets: true\n{}", same.replacen("routes:", &route("/auth/**", ""), 1)))
+        .expect_err("a secret of three letters");
 }
 
 #[test]

@@ -30,8 +30,6 @@ pub(super) fn strike(site: &Site, live: &Live, client: IpAddr, rejection: &Rejec
 
 fn why(rejection: &Rejection) -> Option<Strike> {
     match rejection {
-        // Browsers send what is over until they are told of something new; nobody guesses what is sealed.
-        Rejection::Caller(CallerFault::Session(_)) => None,
         Rejection::Caller(
             CallerFault::Missing
             | CallerFault::Unknown
@@ -42,7 +40,9 @@ fn why(rejection: &Rejection) -> Option<Strike> {
         ) => Some(Strike::Unauthorized),
         Rejection::Signature(_) => Some(Strike::Signature),
         Rejection::Head(_) | Rejection::HeadTimeout => Some(Strike::Head),
-        Rejection::Denied(_)
+        // Browsers send a session that is over until they are told of something new; nobody guesses what is sealed.
+        Rejection::Caller(CallerFault::Session(_))
+        | Rejection::Denied(_)
         | Rejection::CoolingDown { .. }
         | Rejection::OverBudget(_)
         | Rejection::HttpsRequired

@@ -98,12 +98,11 @@ pub(super) fn admit(
 /// Over what a request came: what a trusted proxy says of it counts, else what was spoken on the socket.
 fn wire(live: &Live, peer: IpAddr, exchange: &Exchange, fields: &HeaderMap) -> Wire {
     let said = || fields.get("x-forwarded-proto").filter(|_| live.policy.trusts(peer));
-    match said() {
-        Some(proto) if proto == "https" => Wire::Sealed,
-        Some(_) => Wire::Clear,
-        None if exchange.secured.is_some() => Wire::Sealed,
-        None => Wire::Clear,
-    }
+    let is_sealed = match said() {
+        Some(proto) => proto == "https",
+        None => exchange.secured.is_some(),
+    };
+    if is_sealed { Wire::Sealed } else { Wire::Clear }
 }
 
 impl Proxy {

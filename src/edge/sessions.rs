@@ -11,6 +11,7 @@ use crate::admission::Rejection;
 use crate::config::checked::Target;
 use crate::identity::caller::Carrier;
 use crate::identity::sessions::{NoSession, Session, SessionId, Sessions, SignedOut};
+use crate::ids::NodeId;
 use crate::openclaw::surface;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -192,7 +193,7 @@ fn told(sessions: &Sessions, exchange: &Exchange, session: Option<&Session>, see
     json!({
         "tenant": credential.map(|credential| credential.tenant.id.as_str()),
         "credential": credential.map(|credential| credential.id.as_str()),
-        "node": credential.and_then(|credential| credential.node.as_ref()).map(|node| node.as_str()),
+        "node": credential.and_then(|credential| credential.node.as_ref()).map(NodeId::as_str),
         "scopes": scopes,
         "expires": credential.and_then(|credential| credential.expires).map(moment),
         "session": session.map(|session| json!({
