@@ -7,8 +7,8 @@
 //! | --- | --- |
 //! | 4 | [`cli`]: what a person types |
 //! | 3 | [`edge`]: Pingora's shell; [`hub`]: Mission Control; [`store`]: the mesh store |
-//! | 2 | [`admission`]: the gates that a request's head passes, in the one order that compiles |
-//! | 1 | [`config`], [`metrics`], [`audit`], [`identity`], [`limits`], [`signatures`], [`folder`] |
+//! | 2 | [`admission`]: the gates that a request's head passes, in the one order that compiles; [`console`]: the page for operators |
+//! | 1 | [`config`], [`metrics`], [`audit`], [`identity`], [`limits`], [`signatures`], [`folder`], [`traffic`]: what passed lately |
 //! | 0 | [`ids`], [`secret`], [`jose`]: signed tokens and their keys; [`openclaw`]: what the protocol of a gateway says |
 //!
 //! The life of a request: `edge::front` reads its head within bounds, [`identity::head`] sees that it has
@@ -21,6 +21,7 @@ pub mod admission;
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod edge;
 pub mod folder;
 pub mod hub;
@@ -33,3 +34,4 @@ pub mod openclaw;
 pub mod secret;
 pub mod signatures;
 pub mod store;
+pub mod traffic;

@@ -332,6 +332,7 @@ impl Policy {
             | Target::Folder(_)
             | Target::MissionControl
             | Target::Sessions
+            | Target::Console
             | Target::Outbox => return Ok(None),
             Target::Gateway(index) => Some(index),
             Target::GatewayParam(place) => {

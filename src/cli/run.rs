@@ -8,7 +8,9 @@ use crate::config::checked::{Config, EmbeddedStore};
 use crate::edge::live::Inner;
 use crate::edge::reload::{Listener, Reloader};
 use crate::edge::server;
-use crate::edge::{Departures, Ledger, Outbox, Replay, Shared, Site, admin, cooldowns, outbox_socket, quotas};
+use crate::edge::{
+    Departures, Ledger, Outbox, Replay, Shared, Site, admin, cooldowns, insight, outbox_socket, quotas,
+};
 use crate::hub::{self, Fleet, Hub, Switchboard};
 use crate::limits::{Limiter, Tick};
 use crate::metrics::Metrics;
@@ -95,6 +97,7 @@ impl Run {
         runtime.spawn(quotas::tend(site.clone()));
         let told = site.clone();
         runtime.spawn(async move { told.ledger.keep(&told).await });
+        runtime.spawn(insight::tend(site.clone()));
         runtime.spawn(cooldowns::keep(site.clone(), config.data.clone()));
         if let Some(shared) = &site.shared {
             // Tried once before anyone asks; if nobody answers, the edge starts all the same.

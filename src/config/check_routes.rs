@@ -76,9 +76,10 @@ fn route(raw: &raw::Route, spot: Spot<'_>, others: &Others<'_, '_>, checker: &mu
         Some(text) => pattern_at(spot.key("host"), "the host", text, pattern::host(text), checker).map(Some),
         None => Some(None),
     };
-    let methods = match &raw.folder {
-        Some(_) => check_folder::methods(&raw.methods, spot.key("methods"), checker),
-        None => methods(&raw.methods, spot.key("methods"), checker),
+    let methods = if raw.folder.is_some() || raw.console {
+        check_folder::methods(&raw.methods, spot.key("methods"), checker)
+    } else {
+        methods(&raw.methods, spot.key("methods"), checker)
     };
     let access = access(raw, spot, others.identity, checker);
     let limits = limits(raw, spot.key("limits"), access.as_ref(), others.limits, checker);
@@ -124,8 +125,11 @@ fn border(raw: &raw::Route, spot: Spot<'_>, meshes: &[Arc<Mesh>], checker: &mut 
             let message = "a public route has no tenant whose key could sign";
             checker.problem(spot.key_at("sign"), message);
         }
-        let leads_inside =
-            raw.gateway.is_some() || raw.mission_control || raw.folder.is_some() || raw.sessions;
+        let leads_inside = raw.gateway.is_some()
+            || raw.mission_control
+            || raw.folder.is_some()
+            || raw.sessions
+            || raw.console;
         if leads_inside || raw.federation == Some(Border::Share) {
             let hint = "where a mesh's messages are signed, its entry in `meshes` says";
             checker.hinted(spot.key_at("sign"), "`sign` goes with `upstream`", hint);
@@ -394,7 +398,7 @@ fn target(
     }
     if raw.federation == Some(Border::Share) {
         let leads = raw.upstream.is_some() || raw.gateway.is_some() || raw.folder.is_some();
-        if leads || raw.mission_control || raw.sessions {
+        if leads || raw.mission_control || raw.sessions || raw.console {
             let message = "the edge itself answers what is shared: such a route leads nowhere else";
             checker.problem(spot.key_at("federation"), message);
         }
@@ -403,6 +407,9 @@ fn target(
     if raw.sessions {
         sessions(raw, spot, path, checker);
         return Some(Target::Sessions);
+    }
+    if raw.console {
+        return console(raw, spot, path, checker);
     }
     match (&raw.upstream, &raw.gateway, &raw.folder, raw.mission_control) {
         (Some(name), None, None, false) => upstream(name, raw, spot, path, backends, checker),
@@ -423,13 +430,12 @@ fn target(
             Some(Target::MissionControl)
         }
         (None, None, None, false) => {
-            let message =
-                "a route needs one of `upstream`, `gateway`, `static`, `mission_control` and `sessions`";
+            let message = "a route needs one of `upstream`, `gateway`, `static`, `mission_control`, `sessions` and `console`";
             checker.lacks(spot, message, "such as `upstream: bridge`");
             None
         }
         _ => {
-            let message = "a route has only one of `upstream`, `gateway`, `static` and `mission_control`";
+            let message = "a route has only one of `upstream`, `gateway`, `static`, `mission_control`, `sessions` and `console`";
             checker.problem(spot.at, message);
             None
         }
@@ -438,7 +444,7 @@ fn target(
 
 fn sessions(raw: &raw::Route, spot: Spot<'_>, path: Option<&PathPattern>, checker: &mut Checker) {
     let leads = raw.upstream.is_some() || raw.gateway.is_some() || raw.folder.is_some();
-    if leads || raw.mission_control {
+    if leads || raw.mission_control || raw.console {
         let message = "the edge itself answers for sessions: such a route leads nowhere else";
         checker.problem(spot.key_at("sessions"), message);
     }
@@ -449,6 +455,31 @@ fn sessions(raw: &raw::Route, spot: Spot<'_>, path: Option<&PathPattern>, checke
     if path.is_some_and(|path| !path.rest) {
         checker.hinted(spot.key("path").at, "this path has nothing behind it", "`/auth/**`");
     }
+}
+
+fn console(
+    raw: &raw::Route,
+    spot: Spot<'_>,
+    path: Option<&PathPattern>,
+    checker: &mut Checker,
+) -> Option<Target> {
+    let leads = raw.upstream.is_some() || raw.gateway.is_some() || raw.folder.is_some();
+    if leads || raw.mission_control {
+        let message = "the edge itself answers with the console: such a route leads nowhere else";
+        checker.problem(spot.key_at("console"), message);
+    }
+    if path.is_some_and(|path| !path.rest) {
+        let hint = "such as `/console/**`: its scripts and styles are below it";
+        checker.hinted(spot.key("path").at, "where the console is served, the path ends in `/**`", hint);
+    }
+    if raw.verify.is_some() {
+        checker
+            .problem(spot.key_at("verify"), "the console is served to readers: there is no body to `verify`");
+    }
+    if raw.federation.is_some() {
+        checker.problem(spot.key_at("federation"), "no mesh is behind the console");
+    }
+    Some(Target::Console)
 }
 
 fn upstream(

@@ -74,6 +74,8 @@ pub enum Target {
     MissionControl,
     /// The edge itself: sessions of browsers.
     Sessions,
+    /// The edge's own page.
+    Console,
     /// The outbox: what is shared with other meshes.
     Outbox,
 }

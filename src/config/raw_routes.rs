@@ -4,7 +4,7 @@ use super::raw::{Border, Sign, Size, Verify};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What is served, and on which terms. One of `upstream`, `gateway`, `static`, `mission_control`, `sessions` and `federation: share`.
+/// What is served, and on which terms. One of `upstream`, `gateway`, `static`, `mission_control`, `sessions`, `console` and `federation: share`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a word that operators write")]
@@ -64,6 +64,9 @@ pub struct Route {
     /// Answer with `session` behind the route's `path`, which ends in `/**`: browsers begin and end their sessions there. Goes with `sessions` at the top.
     #[serde(default)]
     pub sessions: bool,
+    /// Answer with the console, the page for operators that is part of the program. The route's `path` ends in `/**`. The page itself holds nothing of anyone and may be `public`; who looks signs in on it.
+    #[serde(default)]
+    pub console: bool,
 }
 
 /// A folder whose files a route serves, to GET and HEAD.

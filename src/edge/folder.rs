@@ -30,6 +30,7 @@ pub(super) fn of<'l>(live: &'l Live, exchange: &Exchange) -> Option<(&'l Arc<Fol
         | Target::GatewayParam(_)
         | Target::MissionControl
         | Target::Sessions
+        | Target::Console
         | Target::Outbox => None,
     }
 }
@@ -85,7 +86,7 @@ pub(super) async fn answer(
 }
 
 /// Where links on the page are read from its own folder: the same path with a slash at its end.
-async fn redirect(live: &Live, session: &mut Session, exchange: &Exchange) -> pingora::Result<()> {
+pub(super) async fn redirect(live: &Live, session: &mut Session, exchange: &Exchange) -> pingora::Result<()> {
     let uri = &session.req_header().uri;
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let mut head = http::Response::new(()).into_parts().0;
@@ -99,7 +100,8 @@ async fn redirect(live: &Live, session: &mut Session, exchange: &Exchange) -> pi
     begin(live, session, exchange, head, true).await
 }
 
-async fn begin(
+/// Writes the head of an answer of the edge's own, with what each of them has.
+pub(super) async fn begin(
     live: &Live,
     session: &mut Session,
     exchange: &Exchange,

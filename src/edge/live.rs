@@ -20,6 +20,7 @@ use crate::config::checked::{self, Config};
 use crate::identity::head::Bounds;
 use crate::limits::{Limiter, Tick};
 use crate::metrics::{Metrics, RouteSeries, UNMATCHED};
+use crate::traffic::Traffic;
 use arc_swap::ArcSwap;
 use rustls::server::ProducesTickets;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -127,6 +128,8 @@ pub struct Site {
     pub limiter: Arc<Limiter>,
     /// All series.
     pub metrics: Arc<Metrics>,
+    /// What passed lately, by tenant.
+    pub(super) traffic: Traffic,
     /// Which deliveries were taken.
     pub replay: Arc<Replay>,
     /// What is counted and remembered together with other edges.
@@ -177,6 +180,7 @@ impl Site {
             access_log: AccessLog::open(log, metrics.access_log_dropped.clone())?,
             limiter,
             metrics,
+            traffic: Traffic::default(),
             replay,
             shared,
             outbox,

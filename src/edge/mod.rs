@@ -5,7 +5,8 @@
 //! head (and after a refusal [`early`] decides on the next) or [`streams`] takes it from a stream of HTTP/2,
 //! [`proxy`] walks it through admission, [`body`] holds what must be
 //! verified, [`upstream`] and [`headers`] send it on, or [`tunnel`] relays a WebSocket ([`multiplex`]
-//! the one that leads to many gateways), or [`folder`] sends a file, or [`sessions`] begin and end, [`respond`]
+//! the one that leads to many gateways), or [`folder`] sends a file and [`console`] the page for operators, or
+//! [`sessions`] begin and end, [`respond`]
 //! answers refusals, [`observe`] tells what happened. [`federation`] is the border to other meshes, with the
 //! [`outbox`] of what waits for them; [`sign`] signs what goes on.
 
@@ -14,6 +15,7 @@ mod access_log;
 pub mod admin;
 mod body;
 mod bounded;
+mod console;
 pub mod cooldowns;
 mod cross_site;
 mod door;
@@ -27,6 +29,7 @@ mod folder;
 mod front;
 mod gate;
 mod headers;
+pub mod insight;
 mod key_feeds;
 mod key_set_feed;
 mod ledger;

@@ -38,6 +38,7 @@ pub(super) fn is_its(target: &Target, path: &str) -> bool {
         | Target::Gateway(_)
         | Target::GatewayParam(_)
         | Target::Sessions
+        | Target::Console
         | Target::Outbox => false,
     }
 }

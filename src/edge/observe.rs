@@ -4,6 +4,7 @@
 
 use super::abuse;
 use super::exchange::{Exchange, RequestId};
+use super::insight;
 use super::limits as told;
 use super::line::{Line, member};
 use super::live::{Live, Site, unix_now};
@@ -44,6 +45,7 @@ pub(super) fn finished(
     if exchange.socket.is_none() {
         series.took(took.as_secs_f64());
     }
+    insight::count(site, live, exchange, status, took);
     if let Some(rejection) = &exchange.rejection {
         refused(site, live, exchange, rejection);
         if let Some(client) = exchange.trail.client {

@@ -1,15 +1,16 @@
 //! Pingora's hooks, in the order in which they run. Each is a few calls; the work is in the rooms.
 
 use super::body;
+use super::console;
 use super::cross_site;
 use super::exchange::{Exchange, RequestId};
 use super::federation;
 use super::folder;
 use super::headers::{self, Origin};
+use super::insight;
 use super::limits;
 use super::live::{Live, Site};
 use super::observe::{self, Seen};
-use super::quotas;
 use super::respond;
 use super::screen::Trace;
 use super::sessions;
@@ -181,7 +182,7 @@ fn pool<'a>(live: &'a Live, admitted: &Admitted) -> Option<&'a Arc<Pool>> {
     match (admitted.gateway, &live.policy.routes[admitted.route].target) {
         (Some(gateway), _) => Some(&live.gateways[gateway]),
         (None, Target::Upstream { index, .. }) => Some(&live.pools[*index]),
-        (None, Target::Outbox | Target::Folder(_) | Target::Sessions) => None,
+        (None, Target::Outbox | Target::Folder(_) | Target::Sessions | Target::Console) => None,
         // Gateways were found or refused by admission.
         (None, Target::MissionControl | Target::Gateway(_) | Target::GatewayParam(_)) => Some(&live.hub),
     }
@@ -231,8 +232,9 @@ impl ProxyHttp for Proxy {
                 verify::answer(session, exchange).await?;
                 return Ok(true);
             }
-            Ok(()) if quotas::is_asked(live, session, exchange) => {
-                quotas::answer(&self.site, session, exchange).await?;
+            Ok(()) if let Some(asked) = insight::asked(live, session, exchange) => {
+                // Boxed, as above: what few requests need must not make the future of all requests large.
+                Box::pin(insight::answer(&self.site, session, exchange, asked)).await?;
                 None
             }
             Ok(()) if sessions::is_asked(live, exchange) => {
@@ -242,6 +244,9 @@ impl ProxyHttp for Proxy {
             Ok(()) if let Some(place) = folder::of(live, exchange) => {
                 // Boxed, as above: what few requests need must not make the future of all requests large.
                 Box::pin(folder::answer(live, session, exchange, place)).await?.err()
+            }
+            Ok(()) if let Some(depth) = console::of(live, exchange) => {
+                Box::pin(console::answer(live, session, exchange, depth)).await?.err()
             }
             Ok(()) if !session.is_upgrade_req() => return Ok(false),
             Ok(()) => match Box::pin(tunnel::serve(&self.site, live, session, exchange)).await? {

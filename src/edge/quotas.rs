@@ -2,22 +2,13 @@
 //! and the second hand that asks the disk to keep what they have reserved.
 
 use super::exchange::Exchange;
-use super::headers::X_REQUEST_ID;
-use super::live::{Live, Site};
+use super::live::Site;
 use super::shared;
-use crate::config::checked::Target;
 use crate::limits::{QuotaStanding, Subject};
-use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
-use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Where callers ask for their own.
-const PATH: &str = "/api/quota";
 
 /// Between two looks at the file.
 const SECOND: Duration = Duration::from_secs(1);
@@ -59,20 +50,8 @@ fn one((standing, is_whole): &(QuotaStanding, bool)) -> Value {
     })
 }
 
-/// Whether an admitted request asks for its caller's quotas.
-pub(super) fn is_asked(live: &Live, session: &Session, exchange: &Exchange) -> bool {
-    let head = session.req_header();
-    head.uri.path() == PATH
-        && head.method == Method::GET
-        && exchange.trail.tenant.is_some()
-        && exchange
-            .admitted
-            .as_ref()
-            .is_some_and(|admitted| live.policy.routes[admitted.route].target == Target::MissionControl)
-}
-
-/// Answers with the caller's own quotas: those of its credential, its node and its tenant.
-pub(super) async fn answer(site: &Site, session: &mut Session, exchange: &Exchange) -> pingora::Result<()> {
+/// The caller's own quotas: those of its credential, its node and its tenant.
+pub(super) async fn own(site: &Site, exchange: &Exchange) -> Value {
     let (credential, tenant) = (exchange.trail.credential.as_deref(), exchange.trail.tenant.as_deref());
     let subject = Subject {
         credential: credential.map(|credential| credential.number),
@@ -81,15 +60,7 @@ pub(super) async fn answer(site: &Site, session: &mut Session, exchange: &Exchan
         // No route has this number, so quotas by route are nobody's own.
         ..Subject::stranger(IpAddr::V4(Ipv4Addr::UNSPECIFIED), u32::MAX)
     };
-    let quotas = told(site, Some(&subject)).await;
-    let body = Bytes::from(format!("{quotas}\n"));
-    let mut head = ResponseHeader::build(StatusCode::OK, Some(4))?;
-    head.insert_header(header::CONTENT_TYPE, "application/json")?;
-    head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    head.insert_header(header::CACHE_CONTROL, "no-store")?;
-    head.insert_header(X_REQUEST_ID, exchange.request_id.field())?;
-    session.write_response_header(Box::new(head), false).await?;
-    session.write_response_body(Some(body), true).await
+    told(site, Some(&subject)).await
 }
 
 /// Looks after the file until the edge goes down.

@@ -286,6 +286,7 @@ pub(super) fn path(
             | Target::MissionControl
             | Target::Sessions
             | Target::Outbox
+            | Target::Console
             | Target::Gateway(_)
             | Target::GatewayParam(_),
         ) => return None,

@@ -4,7 +4,7 @@ use http::{HeaderMap, header};
 
 /// How a file may lie beside itself in a smaller form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Coding {
+pub enum Coding {
     /// Brotli, in `.br`.
     Brotli,
     /// In `.gz`.
@@ -12,14 +12,18 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    pub(super) const fn word(self) -> &'static str {
+    /// Its name in fields.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Brotli => "br",
             Self::Gzip => "gzip",
         }
     }
 
-    pub(super) const fn ending(self) -> &'static str {
+    /// What its files end in.
+    #[must_use]
+    pub const fn ending(self) -> &'static str {
         match self {
             Self::Brotli => ".br",
             Self::Gzip => ".gz",
@@ -29,13 +33,15 @@ impl Coding {
 
 /// How much each is wanted, in thousandths.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Codings {
+pub struct Codings {
     brotli: u16,
     gzip: u16,
 }
 
 impl Codings {
-    pub(super) fn of(fields: &HeaderMap) -> Self {
+    /// What a request's fields say.
+    #[must_use]
+    pub fn of(fields: &HeaderMap) -> Self {
         let (mut brotli, mut gzip, mut other) = (None, None, None);
         let values = fields.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
         for part in values.flat_map(|value| value.split(',')) {
@@ -54,7 +60,7 @@ impl Codings {
     }
 
     /// Those that are taken, the most wanted first; of two that are wanted alike the smaller.
-    pub(super) fn wanted(self) -> impl Iterator<Item = Coding> {
+    pub fn wanted(self) -> impl Iterator<Item = Coding> {
         let both = [(self.brotli, Coding::Brotli), (self.gzip, Coding::Gzip)];
         let both = if self.gzip > self.brotli { [both[1], both[0]] } else { both };
         both.into_iter().filter(|(weight, _)| *weight > 0).map(|(_, coding)| coding)

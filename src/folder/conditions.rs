@@ -5,15 +5,16 @@ use std::time::{Duration, SystemTime};
 
 /// What tells one version of a file from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Version {
+pub struct Version {
     /// A strong tag, with its quotes.
-    pub(super) tag: String,
+    pub tag: String,
     /// When it was written, where that may be told.
-    pub(super) modified: Option<SystemTime>,
+    pub modified: Option<SystemTime>,
 }
 
 impl Version {
-    pub(super) fn write(&self, fields: &mut HeaderMap) {
+    /// Says it in an answer's fields.
+    pub fn write(&self, fields: &mut HeaderMap) {
         if let Ok(tag) = HeaderValue::try_from(self.tag.as_str()) {
             fields.insert(header::ETAG, tag);
         }
@@ -31,7 +32,7 @@ impl Version {
 
 /// What the conditions say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// It is sent.
     Send,
     /// The client has it.
@@ -53,7 +54,7 @@ pub(super) enum Ranged {
 
 /// The fields of a request that say so.
 #[derive(Debug, Default)]
-pub(super) struct Conditions {
+pub struct Conditions {
     if_match: Option<String>,
     if_none_match: Option<String>,
     if_modified_since: Option<SystemTime>,
@@ -63,7 +64,9 @@ pub(super) struct Conditions {
 }
 
 impl Conditions {
-    pub(super) fn of(fields: &HeaderMap) -> Self {
+    /// What a request's fields say.
+    #[must_use]
+    pub fn of(fields: &HeaderMap) -> Self {
         let one = |name: &HeaderName| -> Option<&str> {
             let mut values = fields.get_all(name).iter();
             let value = values.next()?.to_str().ok()?;
@@ -84,8 +87,9 @@ impl Conditions {
         }
     }
 
-    /// In the order of RFC 9110 section 13.2.2.
-    pub(super) fn judge(&self, version: &Version) -> Verdict {
+    /// What comes of them for this version, in the order of RFC 9110 section 13.2.2.
+    #[must_use]
+    pub fn judge(&self, version: &Version) -> Verdict {
         let is_other = match (&self.if_match, self.if_unmodified_since) {
             (Some(tags), _) => !names(tags, |tag| tag == version.tag),
             (None, Some(date)) => version.is_since(date),

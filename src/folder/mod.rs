@@ -9,13 +9,15 @@ mod codings;
 mod conditions;
 mod name;
 
+pub use codings::{Coding, Codings};
+pub use conditions::{Conditions, Verdict, Version};
+
 use crate::config::checked::Folder;
 use bytes::Bytes;
 use cap_fs_ext::OpenOptionsSyncExt as _;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
-use codings::{Coding, Codings};
-use conditions::{Conditions, Ranged, Verdict, Version};
+use conditions::Ranged;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
@@ -231,8 +233,9 @@ fn told(known: &Metadata, now: SystemTime) -> Option<SystemTime> {
     known.modified().ok().filter(|time| (UNIX_EPOCH..=now).contains(time))
 }
 
-/// By the ending of its name; never guessed from what is in it.
-fn kind(name: &str) -> HeaderValue {
+/// What a file is, by the ending of its name; never guessed from what is in it.
+#[must_use]
+pub fn kind(name: &str) -> HeaderValue {
     let kind = match mime_guess::from_path(name).first_raw().unwrap_or("application/octet-stream") {
         // RFC 9239 section 6: what the table calls modules by is obsolete.
         "application/javascript" => "text/javascript",

@@ -138,6 +138,7 @@ fn army(route: &Route) -> Option<Vec<Scope>> {
             | Target::Folder(_)
             | Target::MissionControl
             | Target::Sessions
+            | Target::Console
             | Target::Outbox,
             Access::Credential(_) | Access::Public | Access::Signature(_),
         ) => None,
@@ -154,6 +155,7 @@ fn path(route: &Route, index: usize, id: &GatewayId) -> Option<String> {
         | Target::Folder(_)
         | Target::MissionControl
         | Target::Sessions
+        | Target::Console
         | Target::Outbox => None,
     }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["ids", "secret", "jose", "openclaw"],
     &["config"],
-    &["metrics", "audit", "identity", "limits", "signatures", "folder"],
-    &["admission"],
+    &["metrics", "audit", "identity", "limits", "signatures", "folder", "traffic"],
+    &["admission", "console"],
     &["edge", "hub", "store"],
     &["cli"],
     &["bin"],

@@ -14,6 +14,7 @@ mod bridge;
 mod canonical_node;
 mod cli;
 mod client_certificates;
+mod console;
 mod credentials;
 mod docs;
 mod doctor;

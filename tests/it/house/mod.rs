@@ -1,6 +1,7 @@
 //! The test house: starts the real programs on free ports, stands in for the services around them, and
 //! looks at every answer before a test does.
 
+pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod codes;

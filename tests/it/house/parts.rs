@@ -83,6 +83,18 @@ pub(crate) fn shipping() -> Option<PathBuf> {
     }
 }
 
+/// A browser without a screen, and axe, which looks at a page as those do who do not see it.
+pub(crate) fn browser() -> Option<(PathBuf, PathBuf)> {
+    let axe = repository().join("src/console/page/node_modules/axe-core/axe.min.js");
+    let axe = if axe.exists() { Some(axe) } else { missing("axe-core (npm ci in src/console/page)") }?;
+    Some((program("chromium-headless-shell")?, axe))
+}
+
+/// Says that the program under test was built without its console, or fails where nothing may be missing.
+pub(crate) fn console(is_there: bool) -> Option<()> {
+    if is_there { Some(()) } else { missing("the built console (npm run build in src/console/page)") }
+}
+
 /// Where `tests/gateway/install.sh`, `tests/senders/install.sh`, `tests/schemathesis/install.sh` and
 /// `tests/shipping/install.sh` install.
 fn cache() -> PathBuf {
