@@ -141,7 +141,7 @@ pub(super) fn count(site: &Site, live: &Live, exchange: &Exchange, status: u16, 
             tenant: (&tenant.id, tenant.number),
             route: (&route.name, route.number),
             status,
-            is_refused: exchange.rejection.is_some(),
+            is_refused: exchange.rejection.as_ref().is_some_and(is_own),
             took: exchange.socket.is_none().then_some(took),
         });
     }
@@ -151,6 +151,18 @@ pub(super) fn count(site: &Site, live: &Live, exchange: &Exchange, status: u16, 
     if let Some(verified) = &exchange.verified {
         dropped(site, exchange, verified, &tenant.id);
     }
+}
+
+/// Whether a refusal is the edge's own decision, and not what became of an upstream.
+fn is_own(rejection: &Rejection) -> bool {
+    !matches!(
+        rejection,
+        Rejection::Unreachable
+            | Rejection::BadUpstream
+            | Rejection::UpstreamTimeout
+            | Rejection::NoAddress
+            | Rejection::Internal
+    )
 }
 
 fn refused(site: &Site, live: &Live, exchange: &Exchange, rejection: &Rejection, tenant: &TenantId) {

@@ -125,7 +125,7 @@ pub struct Finished<'a> {
     pub route: (&'a Name, u32),
     /// What was answered.
     pub status: u16,
-    /// Whether the edge refused it.
+    /// Whether it was refused by what the operator has said: it did not fail.
     pub is_refused: bool,
     /// How long it took; nothing for a WebSocket.
     pub took: Option<Duration>,
@@ -216,7 +216,7 @@ impl Traffic {
         let point = Point {
             count: 1,
             refused: u32::from(done.is_refused),
-            failed: u32::from(done.status >= 500),
+            failed: u32::from(done.status >= 500 && !done.is_refused),
             micros,
         };
         let key = (done.tenant.1, done.route.1);

@@ -11,7 +11,7 @@ pub struct Point {
     pub count: u32,
     /// How much of it the edge refused.
     pub refused: u32,
-    /// How much of it was answered with 5xx.
+    /// How much of it failed: answered with 5xx, and not because the edge refused it.
     pub failed: u32,
     /// How long all of it took together, in microseconds.
     pub micros: u64,

@@ -8,10 +8,12 @@ use crate::house::keys::{ACME, GLOBEX, VIEWER};
 use crate::house::parts;
 use crate::house::process::free_address;
 use crate::house::site::Site;
+use crate::mux::{BOSS, answered, requester};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
+use tokio_tungstenite::tungstenite::Message;
 
 /// A gateway takes its time, and so does the edge to come back to it.
 const START: Duration = Duration::from_mins(3);
@@ -101,6 +103,10 @@ fn an_operator_sees_what_happens_and_nothing_of_another_tenant() {
         (RealGateway::start(&cache), ops.join().expect("a gateway"))
     });
     let site = site()
+        .credential(&BOSS.entry())
+        .limit("few", "by: credential, window: { limit: 3, per: 1h }")
+        .upstream("nobody", free_address())
+        .route("name: limited, path: /limited/**, limits: [few], upstream: nobody")
         .gateway_entry(&entry("ceo", "acme", "CEO (Mac mini)", ceo.address()))
         .gateway_entry(&entry("odd", "acme", SCRIPT, free_address()))
         .gateway_entry(&entry("ops", "globex", "Operations", ops.address()));
@@ -113,6 +119,7 @@ fn an_operator_sees_what_happens_and_nothing_of_another_tenant() {
     let mut admin = ceo.admin();
     work_is_seen(&mut desk, &mut admin);
     it_can_be_used_by_keys_alone(&mut desk);
+    what_passes_is_counted(&mut desk, &edge);
     what_gateways_say_stays_text(&mut desk);
     drop(admin);
     a_gateway_goes_and_comes_back(&mut desk, &mut ceo);
@@ -124,6 +131,7 @@ fn an_operator_sees_what_happens_and_nothing_of_another_tenant() {
     assert!(!text.contains("CEO") && text.contains("globex") && !text.contains("acme"), "{text}");
 
     every_width_and_theme_is_fit_for_all(&mut desk);
+    an_approval_is_decided(&program, &axe, &edge, ceo.address());
     signing_out_ends_it(&mut desk);
     other.is_clean();
     assert!(!edge.all_output().contains(ACME.text), "a key is in the log");
@@ -147,6 +155,7 @@ impl Desk {
     }
 
     fn sign_in(&mut self, key: &str) {
+        self.browser.until("the form", "document.querySelector('#secret')");
         self.browser.eval("document.querySelector('#secret').focus()");
         self.browser.eval("document.querySelector('#secret').select()");
         self.browser.type_in(key);
@@ -273,6 +282,67 @@ fn it_can_be_used_by_keys_alone(desk: &mut Desk) {
     desk.browser.until("the focus, back", in_grid);
 }
 
+/// Six requests: three fail, as nobody is there, and three are too many.
+fn what_passes_is_counted(desk: &mut Desk, edge: &Edge) {
+    desk.go("Traffic");
+    desk.browser.shows("mission-control");
+    for status in [502, 502, 502, 429, 429, 429] {
+        edge.caller(ACME).get("/limited/x").expect(status);
+    }
+    let row = "[...document.querySelectorAll('section[aria-label=routes] .body .row')]\
+        .find((row) => row.innerText.includes('limited'))?.innerText.split(/\\s+/).join(' ') ?? ''";
+    desk.browser.until("the route's count", &format!("({row}).startsWith('limited 6 0.10 3 3')"));
+    for (part, name, count) in
+        [("refusals", "limit_exceeded", 3), ("limits", "few", 3), ("refusals", "upstream_unreachable", 3)]
+    {
+        let row = format!(
+            "[...document.querySelectorAll('section[aria-label={part}] .body .row')].find((row) => row.innerText.includes('{name}'))"
+        );
+        desk.browser.until(name, &format!("({row})?.innerText.trim().endsWith('{count}')"));
+    }
+    desk.browser.click(".spans label", "last day");
+    desk.browser.until("the day", &format!("({row}).startsWith('limited 6 0.00 3 3')"));
+    desk.fits_all("traffic");
+    desk.picture("traffic");
+    // Another tenant has seen nothing of it.
+    let other = edge.caller(GLOBEX).get("/api/traffic").expect(200).json();
+    assert!(other["routes"]["limited"].is_null() && other["limits"] == json!({}), "{other}");
+}
+
+/// What is asked is shown, the decision goes to the gateway, and who made it is written down.
+fn an_approval_is_decided(program: &Path, axe: &Path, edge: &Edge, gateway: SocketAddr) {
+    let mut desk = Desk::at(program, axe, edge);
+    desk.sign_in(BOSS.text);
+    desk.go("Approvals");
+    desk.browser.shows("Nothing waits for a decision.");
+    let mut agent = requester(gateway);
+    assert_eq!(answered(&mut agent, "c")["ok"], true);
+    let mut ask = |id: &str, command: &str| {
+        let request = json!({"type": "req", "id": id, "method": "exec.approval.request", "params": {
+            "command": command, "cwd": "/tmp", "host": "gateway", "security": "allowlist", "ask": "always",
+            "timeoutMs": 60_000}});
+        agent.send(Message::text(request.to_string())).expect("the socket is open");
+    };
+    ask("a", "rm -rf /tmp/x && echo '<img src=x>'");
+    desk.browser.shows("rm -rf /tmp/x && echo '<img src=x>'");
+    desk.browser.until("its number", "document.querySelector('nav').innerText.includes('Approvals (1)')");
+    desk.fits_all("an approval");
+    desk.picture("approval");
+    desk.browser.click("button", "Deny");
+    desk.browser.shows("Nothing waits for a decision.");
+    ask("b", "echo fine");
+    desk.browser.shows("echo fine");
+    desk.browser.click("button", "Approve once");
+    desk.browser.shows("Nothing waits for a decision.");
+    for (id, decision) in [("a", "deny"), ("b", "allow-once")] {
+        assert_eq!(answered(&mut agent, id)["payload"]["decision"], decision);
+    }
+    let audit = edge.config().parent().expect("a folder").join("data/audit/acme.ndjson");
+    let text = std::fs::read_to_string(audit).expect("an audit log");
+    assert!(text.contains("\"allow-once\"") && text.contains("acme-boss"), "{text}");
+    desk.is_clean();
+}
+
 fn what_gateways_say_stays_text(desk: &mut Desk) {
     for view in ["Gateways", "Tasks", "Jobs", "Events"] {
         desk.go(view);
@@ -304,7 +374,7 @@ fn every_width_and_theme_is_fit_for_all(desk: &mut Desk) {
     for (scheme, (width, height)) in [("dark", DESK), ("light", PHONE), ("dark", PHONE)] {
         desk.browser.prefer(scheme);
         desk.browser.resize(width, height);
-        for view in ["Gateways", "Tasks", "Jobs", "Events"] {
+        for view in ["Gateways", "Tasks", "Jobs", "Approvals", "Traffic", "Events"] {
             desk.go(view);
             desk.fits_all(&format!("{view}, {scheme}, {width} wide"));
             let overflow = "document.documentElement.scrollWidth > innerWidth";
@@ -353,8 +423,8 @@ fn a_thousand_gateways_are_as_few_rows_as_are_in_sight() {
         "all rows are there"
     );
     desk.browser.eval("document.querySelector('input[type=search]').focus()");
-    desk.browser.type_in("number 77");
-    desk.browser.until("ten rows", "document.querySelector('.count').textContent === '10 of 1000'");
+    desk.browser.type_in("number 123");
+    desk.browser.until("one row", "document.querySelector('.count').textContent === '1 of 1000'");
     desk.is_clean();
 
     // Another tenant has none, and is told where they would be.

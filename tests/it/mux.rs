@@ -15,7 +15,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use tokio_tungstenite::tungstenite::Message;
 
 /// May decide and change.
-const BOSS: Key = Key {
+pub(crate) const BOSS: Key = Key {
     id: "acme-boss",
     tenant: "acme",
     node: Some("ceo"),
@@ -255,7 +255,7 @@ fn subscriptions_are_each_clients_own(edge: &Edge) {
 }
 
 /// Straight to the gateway, past the edge: an agent's side of an approval.
-fn requester(address: SocketAddr) -> Socket {
+pub(crate) fn requester(address: SocketAddr) -> Socket {
     let mut socket = straight(address);
     next_text(&mut socket);
     let connect = json!({"type": "req", "id": "c", "method": "connect", "params": {
@@ -266,7 +266,7 @@ fn requester(address: SocketAddr) -> Socket {
     socket
 }
 
-fn answered(socket: &mut Socket, id: &str) -> Value {
+pub(crate) fn answered(socket: &mut Socket, id: &str) -> Value {
     loop {
         let frame: Value = serde_json::from_str(&next_text(socket)).expect("a frame");
         if frame["id"] == id {

@@ -67,10 +67,10 @@ export function Shell() {
   const isStale = line.value.is === "lost";
   return (
     <div class="shell">
-      <a class="skip" href={`#/${view.path}`} onClick={() => document.getElementById("view")?.focus()}>
-        Skip to {view.title}
-      </a>
       <header class="top">
+        <a class="skip" href={`#/${view.path}`} onClick={() => document.getElementById("view")?.focus()}>
+          Skip to {view.title}
+        </a>
         <strong>OpenClaw Edge</strong>
         <nav aria-label="Views">
           {VIEWS.map((one) => (
@@ -101,8 +101,8 @@ export function Shell() {
           </button>
         </div>
       </header>
-      <Notice />
       <main id="view" tabIndex={-1} class={isStale ? "stale" : ""} aria-busy={!listed.value}>
+        <Notice />
         <h1>{view.title}</h1>
         {listed.value ? <Show key={view.path} /> : <p class="loading">Asking the edge…</p>}
       </main>

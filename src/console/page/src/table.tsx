@@ -44,7 +44,9 @@ interface Order {
 function arranged<Row>(rows: Row[], columns: Column<Row>[], words: string, order: Order | null): Row[] {
   const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
   const fits = (row: Row) => {
-    const text = columns.map((column) => column.value(row)).join(" ").toLowerCase();
+    // Numbers are times and counts, which nobody searches for by their digits.
+    const texts = columns.map((column) => column.value(row)).filter((value) => typeof value === "string");
+    const text = texts.join(" ").toLowerCase();
     return wanted.every((word) => text.includes(word));
   };
   const found = wanted.length > 0 ? rows.filter(fits) : rows.slice();
