@@ -1,21 +1,25 @@
-//! What the edge itself tells a caller of their own tenant: quotas, and what passed lately (`/api/traffic`), once or
-//! as it happens. The rest of the API is the hub's.
+//! What the edge itself tells a caller of their own tenant: quotas, what passed lately (`/api/traffic`), once or as it
+//! happens, what was refused and why (`/api/refusals`), and which credentials there are. The rest of the API is the hub's.
 
 use super::exchange::Exchange;
 use super::headers::X_REQUEST_ID;
 use super::live::{Live, Site, unix_now};
+use super::observe::Seen;
 use super::quotas;
 use crate::admission::Rejection;
 use crate::config::checked::Target;
-use crate::ids::TenantId;
+use crate::identity::caller::Credential;
+use crate::ids::{NodeId, TenantId};
 use crate::signatures::Verified;
-use crate::traffic::{Cause, Finished};
+use crate::traffic::{self, Cause, Finished, Refusal};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use serde::Serialize;
+use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,7 +36,11 @@ pub(super) enum Asked {
     Quota,
     /// What passed lately.
     Traffic,
-    /// The same, and then every second what passed in it.
+    /// The caller's tenant's last refusals.
+    Refusals,
+    /// The credentials of the caller's tenant.
+    Credentials,
+    /// What passed lately, and then every second what passed in it.
     Stream,
 }
 
@@ -52,6 +60,8 @@ pub(super) fn asked(live: &Live, session: &Session, exchange: &Exchange) -> Opti
         "/api/quota" => Some(Asked::Quota),
         "/api/traffic" if is_stream() => Some(Asked::Stream),
         "/api/traffic" => Some(Asked::Traffic),
+        "/api/refusals" => Some(Asked::Refusals),
+        "/api/credentials" => Some(Asked::Credentials),
         _ => None,
     }
 }
@@ -71,6 +81,10 @@ pub(super) async fn answer(
         Asked::Traffic => {
             send(session, exchange, text(&site.traffic.of(&tenant, unix_now().as_secs()))).await
         }
+        Asked::Refusals => {
+            send(session, exchange, text(&json!({ "refusals": site.refusals.of(&tenant) }))).await
+        }
+        Asked::Credentials => send(session, exchange, text(&credentials(exchange, &tenant))).await,
         Asked::Stream => stream(site, session, exchange, &tenant).await,
     }
 }
@@ -134,19 +148,20 @@ fn until_next_second() -> Duration {
 }
 
 /// Counts a finished exchange for its tenant; of who is nobody's the metrics tell.
-pub(super) fn count(site: &Site, live: &Live, exchange: &Exchange, status: u16, took: Duration) {
+pub(super) fn count(site: &Site, live: &Live, exchange: &Exchange, seen: &Seen<'_>, took: Duration) {
     let Some(tenant) = exchange.trail.tenant.as_deref() else { return };
     if let Some(route) = exchange.trail.route.map(|index| &live.policy.routes[index]) {
         site.traffic.finished(&Finished {
             tenant: (&tenant.id, tenant.number),
             route: (&route.name, route.number),
-            status,
+            status: seen.status,
             is_refused: exchange.rejection.as_ref().is_some_and(is_own),
             took: exchange.socket.is_none().then_some(took),
         });
     }
     if let Some(rejection) = &exchange.rejection {
         refused(site, live, exchange, rejection, &tenant.id);
+        site.refusals.keep(&tenant.id, told(live, exchange, rejection, seen));
     }
     if let Some(verified) = &exchange.verified {
         dropped(site, exchange, verified, &tenant.id);
@@ -163,6 +178,53 @@ fn is_own(rejection: &Rejection) -> bool {
             | Rejection::NoAddress
             | Rejection::Internal
     )
+}
+
+/// Which credentials a tenant has, when each ends and when it was last taken; of keys nothing.
+fn credentials(exchange: &Exchange, tenant: &TenantId) -> Value {
+    let live = exchange.live.as_ref().as_ref();
+    let all = live.into_iter().flat_map(|live| live.policy.credentials());
+    let one = |credential: &Arc<Credential>| {
+        let used = credential.last_used.load(Ordering::Relaxed);
+        json!({
+            "id": credential.id.as_str(),
+            "key": credential.age.word(),
+            "node": credential.node.as_ref().map(NodeId::as_str),
+            "begins": credential.begins,
+            "expires": credential.expires,
+            "lastUsed": (used > 0).then_some(used),
+        })
+    };
+    let own: Vec<Value> = all.filter(|credential| credential.tenant.id == *tenant).map(one).collect();
+    json!({ "credentials": own })
+}
+
+/// What is known of a refused request.
+fn told(live: &Live, exchange: &Exchange, rejection: &Rejection, seen: &Seen<'_>) -> Refusal {
+    let (trail, answer) = (&exchange.trail, rejection.answer());
+    let limits = trail.limits(&live.policy).map(|(rules, decision)| {
+        let standings = decision.standings().as_slice().iter();
+        let asked = standings.map(|one| traffic::Asked {
+            limit: rules.rules()[one.rule].name().to_string(),
+            remaining: one.remaining.into(),
+            refused: one.short,
+        });
+        asked.collect()
+    });
+    Refusal {
+        at: u64::try_from(exchange.arrived.as_millis()).unwrap_or(u64::MAX),
+        request: exchange.request_id.as_str().to_owned(),
+        method: seen.method.to_owned(),
+        path: seen.path.to_owned(),
+        client: trail.client.map(|client| client.to_string()),
+        route: trail.route.map(|index| live.policy.routes[index].name.to_string()),
+        credential: trail.credential.as_ref().map(|credential| credential.id.to_string()),
+        status: answer.status,
+        code: answer.code,
+        error: answer.error,
+        detail: rejection.detail(),
+        limits: limits.unwrap_or_default(),
+    }
 }
 
 fn refused(site: &Site, live: &Live, exchange: &Exchange, rejection: &Rejection, tenant: &TenantId) {

@@ -20,7 +20,7 @@ use crate::config::checked::{self, Config};
 use crate::identity::head::Bounds;
 use crate::limits::{Limiter, Tick};
 use crate::metrics::{Metrics, RouteSeries, UNMATCHED};
-use crate::traffic::Traffic;
+use crate::traffic::{Refusals, Traffic};
 use arc_swap::ArcSwap;
 use rustls::server::ProducesTickets;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -130,6 +130,8 @@ pub struct Site {
     pub metrics: Arc<Metrics>,
     /// What passed lately, by tenant.
     pub(super) traffic: Traffic,
+    /// The last refusals, by tenant.
+    pub(super) refusals: Refusals,
     /// Which deliveries were taken.
     pub replay: Arc<Replay>,
     /// What is counted and remembered together with other edges.
@@ -181,6 +183,7 @@ impl Site {
             limiter,
             metrics,
             traffic: Traffic::default(),
+            refusals: Refusals::default(),
             replay,
             shared,
             outbox,

@@ -45,7 +45,7 @@ pub(super) fn finished(
     if exchange.socket.is_none() {
         series.took(took.as_secs_f64());
     }
-    insight::count(site, live, exchange, status, took);
+    insight::count(site, live, exchange, seen, took);
     if let Some(rejection) = &exchange.rejection {
         refused(site, live, exchange, rejection);
         if let Some(client) = exchange.trail.client {

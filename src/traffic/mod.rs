@@ -4,8 +4,10 @@
 //!
 //! Everything is read for one tenant, whose name the reader must have. This room knows no request and no clock.
 
+mod refusals;
 mod ring;
 
+pub use refusals::{Asked, Refusal, Refusals};
 pub use ring::Point;
 
 use crate::ids::{Name, TenantId};

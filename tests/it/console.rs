@@ -286,9 +286,12 @@ fn it_can_be_used_by_keys_alone(desk: &mut Desk) {
 fn what_passes_is_counted(desk: &mut Desk, edge: &Edge) {
     desk.go("Traffic");
     desk.browser.shows("mission-control");
+    let mut last = None;
     for status in [502, 502, 502, 429, 429, 429] {
-        edge.caller(ACME).get("/limited/x").expect(status);
+        let answer = edge.caller(ACME).get("/limited/x").expect(status);
+        last = answer.field("x-request-id").map(str::to_owned);
     }
+    let last = last.expect("an id");
     let row = "[...document.querySelectorAll('section[aria-label=routes] .body .row')]\
         .find((row) => row.innerText.includes('limited'))?.innerText.split(/\\s+/).join(' ') ?? ''";
     desk.browser.until("the route's count", &format!("({row}).startsWith('limited 6 0.10 3 3')"));
@@ -304,9 +307,38 @@ fn what_passes_is_counted(desk: &mut Desk, edge: &Edge) {
     desk.browser.until("the day", &format!("({row}).startsWith('limited 6 0.00 3 3')"));
     desk.fits_all("traffic");
     desk.picture("traffic");
+    it_says_why(desk, &last);
     // Another tenant has seen nothing of it.
+    let other = edge.caller(GLOBEX).get("/api/refusals").expect(200).json();
+    assert_eq!(other["refusals"], json!([]));
+    let other = edge.caller(GLOBEX).get("/api/credentials").expect(200).text();
+    assert!(other.contains("globex-ops") && !other.contains("acme"), "{other}");
     let other = edge.caller(GLOBEX).get("/api/traffic").expect(200).json();
     assert!(other["routes"]["limited"].is_null() && other["limits"] == json!({}), "{other}");
+}
+
+/// A request's id, put into the search, leads to what was decided and by which limit.
+fn it_says_why(desk: &mut Desk, id: &str) {
+    desk.go("Refused");
+    desk.browser.until("the refusals", "document.querySelectorAll('.body .row').length >= 6");
+    desk.browser.eval("document.querySelector('input[type=search]').focus()");
+    desk.browser.type_in(id);
+    desk.browser.until("one row", "document.querySelectorAll('.body .row').length === 1");
+    desk.browser.click(".body .row", "limit_exceeded");
+    for text in ["429 Too many requests", "/limited/x", "acme-ceo", "refused few"] {
+        let shown = format!(
+            "document.querySelector('dialog[open]')?.innerText.replace(/\\s+/g, ' ').includes({})",
+            json!(text)
+        );
+        desk.browser.until(text, &shown);
+    }
+    desk.fits_all("a refusal");
+    desk.picture("refusal");
+    desk.browser.press("Escape");
+    desk.go("Credentials");
+    desk.browser.shows("acme-reader");
+    desk.browser.until("an end", "document.body.innerText.includes('ended')");
+    desk.fits_all("credentials");
 }
 
 /// What is asked is shown, the decision goes to the gateway, and who made it is written down.
@@ -374,7 +406,8 @@ fn every_width_and_theme_is_fit_for_all(desk: &mut Desk) {
     for (scheme, (width, height)) in [("dark", DESK), ("light", PHONE), ("dark", PHONE)] {
         desk.browser.prefer(scheme);
         desk.browser.resize(width, height);
-        for view in ["Gateways", "Tasks", "Jobs", "Approvals", "Traffic", "Events"] {
+        for view in ["Gateways", "Tasks", "Jobs", "Approvals", "Traffic", "Refused", "Credentials", "Events"]
+        {
             desk.go(view);
             desk.fits_all(&format!("{view}, {scheme}, {width} wide"));
             let overflow = "document.documentElement.scrollWidth > innerWidth";

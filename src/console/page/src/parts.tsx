@@ -44,7 +44,7 @@ export function When({ ms }: { ms: number | null | undefined }): JSX.Element {
   if (!ms) return <span class="dim">–</span>;
   return (
     <time dateTime={new Date(ms).toISOString()} title={moment(ms)}>
-      {short(ms)} <span class="dim">{ago(ms, now.value)}</span>
+      {short(ms)} <span class="dim">{ago(ms, Math.max(now.value, Math.min(ms, Date.now())))}</span>
     </time>
   );
 }

@@ -9,9 +9,11 @@ import { short } from "./time";
 import { asTheme, choose, theme } from "./theme";
 import { approvals } from "./mux";
 import { Approvals } from "./views/approvals";
+import { Credentials } from "./views/credentials";
 import { Events } from "./views/events";
 import { Gateways } from "./views/gateways";
 import { Jobs } from "./views/jobs";
+import { Refusals } from "./views/refusals";
 import { Tasks } from "./views/tasks";
 import { Traffic } from "./views/traffic";
 
@@ -27,6 +29,8 @@ const VIEWS: View[] = [
   { path: "jobs", title: "Jobs", show: Jobs },
   { path: "approvals", title: "Approvals", show: Approvals },
   { path: "traffic", title: "Traffic", show: Traffic },
+  { path: "refused", title: "Refused", show: Refusals },
+  { path: "credentials", title: "Credentials", show: Credentials },
   { path: "events", title: "Events", show: Events },
 ];
 

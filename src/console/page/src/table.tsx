@@ -116,7 +116,9 @@ export function Table<Row>(props: Props<Row>): JSX.Element {
   const first = Math.max(0, Math.floor(top / ROW) - MARGIN);
   const last = Math.min(found.length, Math.ceil((top + height) / ROW) + MARGIN);
   const tracks = { "--wide": columns.map((column) => column.width).join(" ") };
-  const narrow = columns.filter((column) => !column.wide).map((column) => column.width);
+  const narrow = columns
+    .filter((column) => !column.wide)
+    .map((column) => column.width.replace(/minmax\([\d.]+rem/, "minmax(0"));
   const style = { ...tracks, "--narrow": narrow.join(" ") } as Record<string, string>;
   const rowId = (row: Row) => `${name}-${id(row)}`;
   const where = at >= first && at < last ? found[at] : undefined;
