@@ -63,7 +63,7 @@ fn the_annotated_example_loads() {
     let text = edge_in(&folder);
     let Loaded { config, warnings } =
         load(&text, Effects::None).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!((config.routes.len(), config.gateways.len(), config.nodes.len()), (23, 1, 2));
+    assert_eq!((config.routes.len(), config.gateways.len(), config.nodes.len()), (24, 1, 2));
     assert_eq!(config.credentials[0].expires, Some(1_814_400_000));
     assert_eq!(config.files.len(), 7, "{:?}", config.files);
     let odd: Vec<_> = warnings.iter().map(|w| w.message.as_str()).collect();
