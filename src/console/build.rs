@@ -37,20 +37,22 @@ fn collect(folder: &Path, root: &Path, files: &mut BTreeMap<String, PathBuf>) ->
 /// The list as Rust: each file with what lies beside it compressed.
 fn list(files: &BTreeMap<String, PathBuf>) -> io::Result<String> {
     let mut out = String::from("&[\n");
-    let is_packed = |name: &str| name.ends_with(".br") || name.ends_with(".gz");
+    let is_packed = |name: &str| matches!(name.rsplit('.').next(), Some("br" | "gz"));
     for (name, path) in files.iter().filter(|(name, _)| !is_packed(name)) {
         let mut hasher = DefaultHasher::new();
         hasher.write(&fs::read(path)?);
         let tag = hasher.finish();
+        let literal = |path: &Path| format!("{:?}", path.to_string_lossy());
         let packed = |ending: &str| match files.get(&format!("{name}{ending}")) {
-            Some(path) => format!("Some(include_bytes!({path:?}))"),
+            Some(path) => format!("Some(include_bytes!({}))", literal(path)),
             None => "None".to_owned(),
         };
+        let plain = literal(path);
         let (brotli, gzip) = (packed(".br"), packed(".gz"));
         // A text can always be written to.
         let _ = writeln!(
             out,
-            "    File {{ path: {name:?}, tag: \"{tag:016x}\", plain: include_bytes!({path:?}), brotli: {brotli}, gzip: {gzip} }},"
+            "    File {{ path: {name:?}, tag: \"{tag:016x}\", plain: include_bytes!({plain}), brotli: {brotli}, gzip: {gzip} }},"
         );
     }
     out.push_str("]\n");

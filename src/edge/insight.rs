@@ -259,7 +259,7 @@ pub async fn tend(site: Arc<Site>) {
         }
         let now = unix_now().as_secs();
         site.traffic.fold(now);
-        if now % SWEEP == 0 {
+        if now.is_multiple_of(SWEEP) {
             site.traffic.sweep(now);
         }
     }

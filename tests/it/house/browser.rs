@@ -99,7 +99,7 @@ impl Browser {
             Some("Log.entryAdded") if params["entry"]["source"] == "security" => {
                 self.complaints.push(params["entry"].to_string());
             }
-            Some("Audits.issueAdded" | "Runtime.consoleAPICalled") | None | Some(_) => {}
+            Some(_) | None => {}
         }
     }
 
