@@ -409,7 +409,8 @@ fn target(
         return Some(Target::Sessions);
     }
     if raw.console {
-        return console(raw, spot, path, checker);
+        console(raw, spot, path, checker);
+        return Some(Target::Console);
     }
     match (&raw.upstream, &raw.gateway, &raw.folder, raw.mission_control) {
         (Some(name), None, None, false) => upstream(name, raw, spot, path, backends, checker),
@@ -457,12 +458,8 @@ fn sessions(raw: &raw::Route, spot: Spot<'_>, path: Option<&PathPattern>, checke
     }
 }
 
-fn console(
-    raw: &raw::Route,
-    spot: Spot<'_>,
-    path: Option<&PathPattern>,
-    checker: &mut Checker,
-) -> Option<Target> {
+/// What a route that leads to the console cannot be besides.
+fn console(raw: &raw::Route, spot: Spot<'_>, path: Option<&PathPattern>, checker: &mut Checker) {
     let leads = raw.upstream.is_some() || raw.gateway.is_some() || raw.folder.is_some();
     if leads || raw.mission_control {
         let message = "the edge itself answers with the console: such a route leads nowhere else";
@@ -479,7 +476,6 @@ fn console(
     if raw.federation.is_some() {
         checker.problem(spot.key_at("federation"), "no mesh is behind the console");
     }
-    Some(Target::Console)
 }
 
 fn upstream(

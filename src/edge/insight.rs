@@ -243,7 +243,7 @@ fn refused(site: &Site, live: &Live, exchange: &Exchange, rejection: &Rejection,
 }
 
 fn dropped(site: &Site, exchange: &Exchange, verified: &Verified, tenant: &TenantId) {
-    for (reason, n) in verified.dropped.by_reason().into_iter().filter(|(_, n)| *n > 0) {
+    for (reason, n) in verified.dropped.by_reason().filter(|(_, n)| *n > 0) {
         let n = u32::try_from(n).unwrap_or(u32::MAX);
         site.traffic.caused(exchange.arrived.as_secs(), tenant, Cause::Signature(reason.code()), n);
     }
