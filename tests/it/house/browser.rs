@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
 /// Screenshots and lists come in one message.
 const MAX_MESSAGE: usize = 64 << 20;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A browser with one page, and a profile of its own that goes with it.
 pub(crate) struct Browser {
