@@ -161,7 +161,7 @@ pub(super) fn count(site: &Site, live: &Live, exchange: &Exchange, seen: &Seen<'
     }
     if let Some(rejection) = &exchange.rejection {
         refused(site, live, exchange, rejection, &tenant.id);
-        site.refusals.keep(&tenant.id, told(live, exchange, rejection, seen));
+        site.refusals.keep(&tenant.id, exchange.arrived.as_secs(), || told(live, exchange, rejection, seen));
     }
     if let Some(verified) = &exchange.verified {
         dropped(site, exchange, verified, &tenant.id);

@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 
 /// Kept of one tenant.
 const MOST: usize = 200;
+/// Kept of one tenant in a second: a flood of refusals would push its own out at once, and pays for no more.
+const MOST_IN_A_SECOND: u32 = 50;
 /// Most tenants of which some are kept.
 const MOST_TENANTS: usize = 1024;
 /// Longest text that is kept of a path, in bytes.
@@ -53,30 +55,62 @@ pub struct Asked {
     pub refused: bool,
 }
 
-/// See the file's head.
+/// What is kept of one tenant.
 #[derive(Debug, Default)]
-pub struct Refusals(DashMap<TenantId, Mutex<VecDeque<Refusal>>>);
+struct Kept {
+    last: VecDeque<Refusal>,
+    /// The second that was kept in last, and how many in it.
+    second: (u64, u32),
+}
 
-impl Refusals {
-    /// Keeps one, in the place of the tenant's oldest where there are enough.
-    pub fn keep(&self, tenant: &TenantId, mut refusal: Refusal) {
-        if !self.0.contains_key(tenant) && self.0.len() >= MOST_TENANTS {
-            return;
+impl Kept {
+    /// Whether one more of this second is kept; counts it.
+    fn has_room(&mut self, second: u64) -> bool {
+        if self.second.0 != second {
+            self.second = (second, 0);
         }
+        self.second.1 = self.second.1.saturating_add(1);
+        self.second.1 <= MOST_IN_A_SECOND
+    }
+
+    fn push(&mut self, mut refusal: Refusal) {
         let end = (0..=LONGEST.min(refusal.path.len())).rev().find(|&end| refusal.path.is_char_boundary(end));
         refusal.path.truncate(end.unwrap_or(0));
-        let kept = self.0.entry(tenant.clone()).or_default();
-        let mut kept = kept.lock();
-        if kept.len() >= MOST {
-            kept.pop_front();
+        if self.last.len() >= MOST {
+            self.last.pop_front();
         }
-        kept.push_back(refusal);
+        self.last.push_back(refusal);
+    }
+}
+
+/// See the file's head.
+#[derive(Debug, Default)]
+pub struct Refusals(DashMap<TenantId, Mutex<Kept>>);
+
+impl Refusals {
+    /// Keeps one of this second (Unix), in the place of the tenant's oldest where there are enough. It is made only
+    /// where it is kept.
+    pub fn keep(&self, tenant: &TenantId, second: u64, refusal: impl FnOnce() -> Refusal) {
+        if let Some(kept) = self.0.get(tenant) {
+            let mut kept = kept.lock();
+            if kept.has_room(second) {
+                kept.push(refusal());
+            }
+            return;
+        }
+        if self.0.len() < MOST_TENANTS {
+            let kept = self.0.entry(tenant.clone()).or_default();
+            let mut kept = kept.lock();
+            if kept.has_room(second) {
+                kept.push(refusal());
+            }
+        }
     }
 
     /// A tenant's own, the newest first.
     #[must_use]
     pub fn of(&self, tenant: &TenantId) -> Vec<Refusal> {
-        self.0.get(tenant).map(|kept| kept.lock().iter().rev().cloned().collect()).unwrap_or_default()
+        self.0.get(tenant).map(|kept| kept.lock().last.iter().rev().cloned().collect()).unwrap_or_default()
     }
 }
 
@@ -106,9 +140,9 @@ mod tests {
         let [acme, globex] = ["acme", "globex"].map(|name| TenantId::parse(name).unwrap());
         let refusals = Refusals::default();
         for at in 0..MOST as u64 + 5 {
-            refusals.keep(&acme, refusal(at, "/a"));
+            refusals.keep(&acme, at, || refusal(at, "/a"));
         }
-        refusals.keep(&globex, refusal(9, "/b"));
+        refusals.keep(&globex, 9, || refusal(9, "/b"));
         let told = refusals.of(&acme);
         assert_eq!((told.len(), told[0].at, told[MOST - 1].at), (MOST, MOST as u64 + 4, 5));
         assert_eq!(refusals.of(&globex).len(), 1);
@@ -119,8 +153,24 @@ mod tests {
     fn a_long_path_is_cut_between_letters() {
         let tenant = TenantId::parse("acme").unwrap();
         let refusals = Refusals::default();
-        refusals.keep(&tenant, refusal(1, &format!("/{}", "é".repeat(500))));
+        refusals.keep(&tenant, 1, || refusal(1, &format!("/{}", "é".repeat(500))));
         let path = &refusals.of(&tenant)[0].path;
         assert!(path.len() <= LONGEST && path.ends_with('é'), "{path}");
+    }
+
+    #[test]
+    fn a_flood_is_not_kept_and_hides_nobody_elses() {
+        let [acme, globex] = ["acme", "globex"].map(|name| TenantId::parse(name).unwrap());
+        let (refusals, mut made) = (Refusals::default(), 0);
+        for _ in 0..3 * MOST_IN_A_SECOND {
+            refusals.keep(&acme, 7, || {
+                made += 1;
+                refusal(7, "/a")
+            });
+        }
+        refusals.keep(&globex, 7, || refusal(7, "/b"));
+        assert_eq!((made, refusals.of(&globex).len()), (MOST_IN_A_SECOND, 1));
+        refusals.keep(&acme, 8, || refusal(8, "/a"));
+        assert_eq!(refusals.of(&acme)[0].at, 8);
     }
 }
